@@ -1,0 +1,302 @@
+//! Readiness from a kernel that only completes: AFD's manners, and the state machine for them.
+//!
+//! Such a kernel is asked about one object at a time (*submit*) and answers once, as soon as
+//! anything of what was asked holds (*completion*). A question can be taken back (*cancel*), but
+//! that too is over only when its completion arrives, which may still be an answer. So each object
+//! has at most one question in flight; what changes meanwhile is asked when that is over:
+//!
+//! ```text
+//!            submit                 cancel
+//!     Idle ----------> Asked(what) ---------> Cancelling
+//!       ^                   | completion           | completion
+//!       +-------------------+----------------------+
+//! ```
+//!
+//! What an answer means is decided when it arrives, from what is wanted *then* (`Arming`). A
+//! removed object is forgotten at once and our duplicate closed; only what the kernel still holds on
+//! to stays until the completion. Questions are put by the next wait, or at once if a thread waits.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt::Debug;
+use std::io;
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use super::arming::Arming;
+use super::sources::{Key, Object, Sources};
+use super::{AddError, KernelRecord, Record, Selector};
+use crate::event::{Conditions, Event, Token};
+use crate::interest::{Interest, Mode};
+use crate::readiness::Kernel;
+use crate::sys::{Handle, OwnedHandle};
+
+/// A kernel with these manners.
+pub(super) trait Port: Debug + Send + Sync {
+    /// What the kernel holds on to between a submit and its completion.
+    type Operation: Debug + Send;
+
+    fn prepare(&self, handle: &OwnedHandle) -> Result<Self::Operation, AddError>;
+
+    /// Asks once. `key` comes back with the answer.
+    fn submit(
+        &self,
+        operation: &mut Self::Operation,
+        handle: &OwnedHandle,
+        key: Key,
+        wanted: Interest,
+    ) -> io::Result<()>;
+
+    /// Has the completion come soon, if it is not on its way already.
+    fn cancel(&self, operation: &mut Self::Operation, handle: &OwnedHandle);
+
+    /// Appends at most `limit` completions.
+    fn dequeue(
+        &self,
+        completions: &mut Vec<Completed>,
+        limit: usize,
+        timeout: Option<Duration>,
+    ) -> io::Result<()>;
+
+    fn notify(&self);
+}
+
+#[derive(Debug)]
+pub(super) enum Completed {
+    Answer(Key, Conditions),
+    Cancelled(Key),
+    Notice,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Question {
+    Idle,
+    Asked(Interest),
+    Cancelling,
+}
+
+#[derive(Debug)]
+struct Flight<O> {
+    operation: O,
+    question: Question,
+    /// In the list of objects to be looked at by the next flush.
+    listed: bool,
+}
+
+#[derive(Debug)]
+struct State<O> {
+    sources: Sources<Flight<O>>,
+    changed: VecDeque<Key>,
+    waiting: usize,
+    /// Of removed objects, until their completion arrives.
+    orphans: HashMap<Key, O>,
+    /// Kept for the next waits.
+    batches: Vec<Vec<Completed>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Completion<P: Port> {
+    port: P,
+    state: Mutex<State<P::Operation>>,
+}
+
+impl<P: Port> Completion<P> {
+    pub(super) fn new(port: P) -> Self {
+        let state = State {
+            sources: Sources::default(),
+            changed: VecDeque::new(),
+            waiting: 0,
+            orphans: HashMap::new(),
+            batches: Vec::new(),
+        };
+        Self { port, state: Mutex::new(state) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<P::Operation>> {
+        self.state.lock().expect("nothing panics while it holds this lock")
+    }
+
+    /// Something about the object is other than what was asked.
+    fn changed(&self, state: &mut State<P::Operation>, key: Key) -> io::Result<()> {
+        if let Some(object) = state.sources.get_mut(key) {
+            if !std::mem::replace(&mut object.extra.listed, true) {
+                state.changed.push_back(key);
+            }
+        }
+        if state.waiting > 0 { self.flush(state) } else { Ok(()) }
+    }
+
+    /// Brings the questions in flight up to what is wanted. What fails is tried again by the next
+    /// flush; the others are put all the same.
+    fn flush(&self, state: &mut State<P::Operation>) -> io::Result<()> {
+        let mut result = Ok(());
+        for _ in 0..state.changed.len() {
+            let Some(key) = state.changed.pop_front() else { break };
+            let Some(object) = state.sources.get_mut(key) else { continue };
+            let flight = &mut object.extra;
+            flight.listed = false;
+            match (flight.question, object.arming.wanted()) {
+                (Question::Idle, Some(wanted)) => {
+                    let operation = &mut flight.operation;
+                    match self.port.submit(operation, &object.duplicate, key, wanted) {
+                        Ok(()) => flight.question = Question::Asked(wanted),
+                        Err(error) => {
+                            result = Err(error);
+                            flight.listed = true;
+                            state.changed.push_back(key);
+                        }
+                    }
+                }
+                (Question::Asked(asked), Some(wanted)) if !asked.contains(wanted) => {
+                    self.port.cancel(&mut flight.operation, &object.duplicate);
+                    flight.question = Question::Cancelling;
+                }
+                // Asked for too much: the answer is filtered. Cancelling: asked again after it.
+                _ => {}
+            }
+        }
+        result
+    }
+
+    fn discard(&self, state: &mut State<P::Operation>, key: Key) {
+        state.sources.unname(key);
+        let Some(object) = state.sources.take(key) else { return };
+        let Flight { mut operation, question, .. } = object.extra;
+        match question {
+            Question::Idle => return,
+            Question::Asked(_) => self.port.cancel(&mut operation, &object.duplicate),
+            Question::Cancelling => {}
+        }
+        state.orphans.insert(key, operation);
+    }
+
+    /// A question is over. Returns what to report of the answer.
+    fn settle(&self, state: &mut State<P::Operation>, done: &Completed) -> Option<Event> {
+        let (key, conditions) = match *done {
+            Completed::Notice => return Some(Event(Record::notice())),
+            Completed::Answer(key, conditions) => (key, conditions),
+            Completed::Cancelled(key) => (key, Conditions::NONE),
+        };
+        let Some(object) = state.sources.get_mut(key) else {
+            state.orphans.remove(&key);
+            return None;
+        };
+        object.extra.question = Question::Idle;
+        let report = object.arming.report(conditions);
+        let event = report.map(|conditions| Event::new(object.token, conditions));
+        if object.arming.wanted().is_some() && !std::mem::replace(&mut object.extra.listed, true) {
+            state.changed.push_back(key);
+        }
+        event
+    }
+}
+
+impl<P: Port> Selector for Completion<P> {
+    fn add(
+        &self,
+        handle: Handle<'_>,
+        token: Token,
+        interest: Interest,
+        mode: Mode,
+    ) -> Result<(), AddError> {
+        let object = Object::new(handle, token, Arming::new(interest, mode), |duplicate| {
+            let operation = self.port.prepare(duplicate)?;
+            Ok(Flight { operation, question: Question::Idle, listed: false })
+        })?;
+        let mut state = self.lock();
+        if let Some(stale) = state.sources.find_stale(handle)? {
+            self.discard(&mut state, stale);
+        }
+        let key = state.sources.insert(object);
+        self.changed(&mut state, key).inspect_err(|_| self.discard(&mut state, key))?;
+        Ok(())
+    }
+
+    fn modify(
+        &self,
+        handle: Handle<'_>,
+        token: Token,
+        interest: Interest,
+        mode: Mode,
+    ) -> io::Result<()> {
+        let mut state = self.lock();
+        let key = state.sources.find(handle)?;
+        if let Some(object) = state.sources.get_mut(key) {
+            object.token = token;
+            object.arming = Arming::new(interest, mode);
+        }
+        self.changed(&mut state, key)
+    }
+
+    fn remove(&self, handle: Handle<'_>) -> io::Result<()> {
+        let mut state = self.lock();
+        let key = state.sources.find(handle)?;
+        self.discard(&mut state, key);
+        Ok(())
+    }
+
+    fn has_edges(&self) -> bool {
+        false
+    }
+
+    fn rearm(&self, handle: Handle<'_>, directions: Interest) -> io::Result<()> {
+        let mut state = self.lock();
+        let key = state.sources.find(handle)?;
+        if state.sources.get_mut(key).is_some_and(|object| object.arming.rearm(directions)) {
+            self.changed(&mut state, key)?;
+        }
+        Ok(())
+    }
+}
+
+impl<P: Port> Kernel for Completion<P> {
+    type Event = Event;
+
+    fn wait(
+        &self,
+        events: &mut Vec<Event>,
+        limit: usize,
+        timeout: Option<Duration>,
+    ) -> io::Result<()> {
+        let mut state = self.lock();
+        self.flush(&mut state)?;
+        let mut batch = state.batches.pop().unwrap_or_default();
+        state.waiting += 1;
+        drop(state);
+
+        let result = self.port.dequeue(&mut batch, limit, timeout);
+
+        let mut state = self.lock();
+        state.waiting -= 1;
+        for done in batch.drain(..) {
+            events.extend(self.settle(&mut state, &done));
+        }
+        state.batches.push(batch);
+        // What lasts is to be reported to those who still wait, too.
+        let flushed = if state.waiting > 0 { self.flush(&mut state) } else { Ok(()) };
+        result.and(flushed)
+    }
+
+    fn notify(&self) {
+        self.port.notify();
+    }
+}
+
+impl<P: Port> Drop for Completion<P> {
+    /// The kernel lets go of every operation before its memory is freed.
+    fn drop(&mut self) {
+        let mut state = self.lock();
+        for key in state.sources.keys() {
+            self.discard(&mut state, key);
+        }
+        let mut batch = Vec::new();
+        while !state.orphans.is_empty() {
+            if self.port.dequeue(&mut batch, 64, None).is_err() {
+                // Nothing more can be learned, so leak what is still in use.
+                std::mem::forget(std::mem::take(&mut state.orphans));
+            }
+            for done in batch.drain(..) {
+                self.settle(&mut state, &done);
+            }
+        }
+    }
+}

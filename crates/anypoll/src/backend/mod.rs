@@ -1,0 +1,148 @@
+//! What each backend must do, and the one table that says which system has which.
+
+use std::fmt::Debug;
+use std::io;
+
+use crate::event::{Conditions, Event, Token};
+use crate::interest::{Interest, Mode};
+use crate::readiness::Kernel;
+use crate::sys::Handle;
+
+/// A kernel's own event, made sense of.
+pub(crate) trait KernelRecord: Copy {
+    fn new(token: Token, conditions: Conditions) -> Self;
+    fn notice() -> Self;
+    fn is_notice(&self) -> bool;
+    fn token(&self) -> Token;
+    fn conditions(&self) -> Conditions;
+}
+
+/// What stands behind a [`Poller`](crate::Poller).
+///
+/// All methods may be called from any thread, also while others wait, and take effect at once.
+/// Objects are told apart by their handle: adding one twice is `AlreadyExists`, changing or
+/// removing one that is not there `NotFound`.
+pub(crate) trait Selector: Kernel<Event = Event> + Debug + Send + Sync {
+    fn add(
+        &self,
+        handle: Handle<'_>,
+        token: Token,
+        interest: Interest,
+        mode: Mode,
+    ) -> Result<(), AddError>;
+
+    fn modify(
+        &self,
+        handle: Handle<'_>,
+        token: Token,
+        interest: Interest,
+        mode: Mode,
+    ) -> io::Result<()>;
+
+    /// After a return no wait that starts later reports the object, and nothing of it is held.
+    fn remove(&self, handle: Handle<'_>) -> io::Result<()>;
+
+    /// Whether the kernel itself sees edges. Where it does not, `rearm` is called for each
+    /// would-block.
+    fn has_edges(&self) -> bool;
+
+    /// A call in these directions would have blocked: an edge may be reported again.
+    fn rearm(&self, _handle: Handle<'_>, _interest: Interest) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// A handle that is readable while a wait would return something.
+    fn descriptor(&self) -> Option<Handle<'_>> {
+        None
+    }
+}
+
+/// Why an object was not added.
+#[derive(Debug)]
+pub(crate) enum AddError {
+    /// The object cannot be watched because it never blocks; it was not added.
+    AlwaysReady,
+    Io(io::Error),
+}
+
+impl<E: Into<io::Error>> From<E> for AddError {
+    fn from(error: E) -> Self {
+        Self::Io(error.into())
+    }
+}
+
+/// The system call that waits.
+///
+/// All names exist on every system; [`Poller::with_backend`](crate::Poller::with_backend) refuses
+/// those that this one lacks with [`Unsupported`](io::ErrorKind::Unsupported).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Backend {
+    /// [epoll(7)](https://man7.org/linux/man-pages/man7/epoll.7.html): Linux, Android.
+    Epoll,
+    /// [kqueue(2)](https://man.freebsd.org/kqueue/2): macOS and its kin, the BSDs.
+    Kqueue,
+    /// [poll(2)](https://pubs.opengroup.org/onlinepubs/9799919799/functions/poll.html): every Unix.
+    /// Each wait costs time in proportion to the registered objects.
+    Poll,
+    /// Event ports: Solaris, illumos.
+    EventPorts,
+    /// AFD polls over an I/O completion port: Windows.
+    Afd,
+    /// `poll_oneoff`: WASI.
+    Wasi,
+    /// A selector with AFD's manners over Linux' epoll, for this crate's own tests.
+    #[doc(hidden)]
+    Simulated,
+}
+
+impl Backend {
+    /// Those that this system has, the default first.
+    #[must_use]
+    pub fn available() -> &'static [Self] {
+        AVAILABLE
+    }
+}
+
+#[cfg(unix)]
+mod arming;
+#[cfg(all(feature = "test-selector", target_os = "linux"))]
+mod completion;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod epoll;
+#[cfg(unix)]
+mod poll;
+#[cfg(all(feature = "test-selector", target_os = "linux"))]
+mod simulated;
+#[cfg(unix)]
+mod sources;
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) use epoll::WITHOUT_PWAIT2;
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) type Record = libc::epoll_event;
+
+const AVAILABLE: &[Backend] = &[
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    Backend::Epoll,
+    #[cfg(unix)]
+    Backend::Poll,
+    #[cfg(all(feature = "test-selector", target_os = "linux"))]
+    Backend::Simulated,
+];
+
+pub(crate) fn open(backend: Backend) -> io::Result<Box<dyn Selector>> {
+    match backend {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        Backend::Epoll => Ok(Box::new(epoll::Epoll::new()?)),
+        #[cfg(unix)]
+        Backend::Poll => Ok(Box::new(poll::Poll::new()?)),
+        #[cfg(all(feature = "test-selector", target_os = "linux"))]
+        Backend::Simulated => Ok(Box::new(completion::Completion::new(simulated::Port::new()?))),
+        _ => Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            format!("this system has no {backend:?}: it has {AVAILABLE:?}"),
+        )),
+    }
+}

@@ -1,0 +1,131 @@
+//! The objects of a backend whose kernel keeps no account of them.
+
+use std::collections::HashMap;
+use std::io;
+
+use super::AddError;
+use super::arming::Arming;
+use crate::event::Token;
+use crate::sys::{self, Handle, OwnedHandle, RawHandle};
+
+/// Names one registration, and never a later one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    index: usize,
+    id: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Object<X> {
+    id: u64,
+    /// The user's own.
+    handle: RawHandle,
+    /// Our own, so that whoever closes the object takes nothing away from a running wait.
+    pub(super) duplicate: OwnedHandle,
+    pub(super) token: Token,
+    pub(super) arming: Arming,
+    /// What the backend itself keeps.
+    pub(super) extra: X,
+}
+
+impl<X> Object<X> {
+    pub(super) fn new(
+        handle: Handle<'_>,
+        token: Token,
+        arming: Arming,
+        extra: impl FnOnce(&OwnedHandle) -> Result<X, AddError>,
+    ) -> Result<Self, AddError> {
+        let duplicate = sys::duplicate(handle)?;
+        if sys::is_always_ready(&duplicate)? {
+            return Err(AddError::AlwaysReady);
+        }
+        let extra = extra(&duplicate)?;
+        Ok(Self { id: 0, handle: sys::raw(handle), duplicate, token, arming, extra })
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Sources<X> {
+    by_handle: HashMap<RawHandle, Key>,
+    slots: Vec<Option<Object<X>>>,
+    free: Vec<usize>,
+    last_id: u64,
+}
+
+impl<X> Default for Sources<X> {
+    fn default() -> Self {
+        Self { by_handle: HashMap::new(), slots: Vec::new(), free: Vec::new(), last_id: 0 }
+    }
+}
+
+impl<X> Sources<X> {
+    pub(super) fn find(&self, handle: Handle<'_>) -> io::Result<Key> {
+        self.by_handle.get(&sys::raw(handle)).copied().ok_or_else(|| {
+            io::Error::new(io::ErrorKind::NotFound, "the object is not registered with this poller")
+        })
+    }
+
+    /// What an object that was closed without a removal has left under this handle.
+    pub(super) fn find_stale(&self, handle: Handle<'_>) -> io::Result<Option<Key>> {
+        let key = self.by_handle.get(&sys::raw(handle)).copied();
+        let object = key.and_then(|key| self.slots[key.index].as_ref());
+        if object.is_some_and(|object| sys::is_same_object(&object.duplicate, handle)) {
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "the object is registered with this poller already: change its interest instead",
+            ));
+        }
+        Ok(key)
+    }
+
+    pub(super) fn insert(&mut self, mut object: Object<X>) -> Key {
+        self.last_id += 1;
+        object.id = self.last_id;
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
+        });
+        let key = Key { index, id: object.id };
+        self.by_handle.insert(object.handle, key);
+        self.slots[index] = Some(object);
+        key
+    }
+
+    pub(super) fn keys(&self) -> Vec<Key> {
+        self.iter_from(0).map(|(key, _)| key).collect()
+    }
+
+    pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut Object<X>> {
+        self.slots[key.index].as_mut().filter(|object| object.id == key.id)
+    }
+
+    /// Makes the handle free for another registration; the object stays until it is taken.
+    pub(super) fn unname(&mut self, key: Key) {
+        let Some(handle) = self.get_mut(key).map(|object| object.handle) else { return };
+        if self.by_handle.get(&handle) == Some(&key) {
+            self.by_handle.remove(&handle);
+        }
+    }
+
+    pub(super) fn take(&mut self, key: Key) -> Option<Object<X>> {
+        self.get_mut(key)?;
+        self.free.push(key.index);
+        self.slots[key.index].take()
+    }
+
+    /// All objects, those from `first` on before the others.
+    pub(super) fn iter_from(&self, first: usize) -> impl Iterator<Item = (Key, &Object<X>)> {
+        let (before, after) = self.slots.split_at(first.min(self.slots.len()));
+        let indexed = after.iter().zip(first..).chain(before.iter().zip(0..));
+        indexed.filter_map(|(slot, index)| {
+            let object = slot.as_ref()?;
+            Some((Key { index, id: object.id }, object))
+        })
+    }
+}
+
+impl Key {
+    pub(super) fn index(self) -> usize {
+        self.index
+    }
+}

@@ -1,0 +1,294 @@
+//! What a wait hands out.
+//!
+//! An [`Event`] is the kernel's own record and is decoded when it is asked, by the one set of rules
+//! below. A backend says only which [`Conditions`] its record holds.
+
+use std::fmt;
+use std::ops::BitOr;
+use std::slice;
+
+use crate::backend::{KernelRecord, Record};
+use crate::interest::Interest;
+use crate::readiness;
+
+/// The name under which an object was registered, and by which its events are told apart.
+///
+/// Any value is the user's: an index, a pointer, [`usize::MAX`]. The one value that the epoll and
+/// poll(2) backends keep for themselves on 64-bit systems ([`Token::RESERVED`]) is refused with
+/// [`InvalidInput`](std::io::ErrorKind::InvalidInput).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Token(pub usize);
+
+/// The raw conditions of an event, in poll(2)'s terms: what the kernel said, before
+/// [`Event`]'s methods make sense of it.
+///
+/// For wrappers that have their own view of what a flag means, and for tests.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Conditions(u32);
+
+impl Conditions {
+    pub(crate) const NONE: Self = Self(0);
+    /// There is something to read (`POLLIN`).
+    pub const READ: Self = Self(0x1);
+    /// There is something exceptional (`POLLPRI`).
+    pub const PRIORITY: Self = Self(0x2);
+    /// There is room to write (`POLLOUT`).
+    pub const WRITE: Self = Self(0x4);
+    /// An error is pending, or nobody reads the other end of this pipe (`POLLERR`).
+    pub const ERROR: Self = Self(0x8);
+    /// Both directions are closed (`POLLHUP`).
+    pub const HANG_UP: Self = Self(0x10);
+    /// The peer will send no more (`POLLRDHUP`).
+    pub const READ_HANG_UP: Self = Self(0x2000);
+
+    const NAMES: [(Self, &str); 6] = [
+        (Self::READ, "READ"),
+        (Self::PRIORITY, "PRIORITY"),
+        (Self::WRITE, "WRITE"),
+        (Self::ERROR, "ERROR"),
+        (Self::HANG_UP, "HANG_UP"),
+        (Self::READ_HANG_UP, "READ_HANG_UP"),
+    ];
+
+    /// What readiness in these directions may look like.
+    pub(crate) fn of(interest: Interest) -> Self {
+        let mut conditions = Self::NONE;
+        if interest.contains(Interest::READABLE) {
+            conditions = conditions | Self::READ | Self::READ_HANG_UP;
+        }
+        if interest.contains(Interest::WRITABLE) {
+            conditions = conditions | Self::WRITE;
+        }
+        if interest.contains(Interest::PRIORITY) {
+            conditions = conditions | Self::PRIORITY;
+        }
+        conditions
+    }
+
+    pub(crate) const fn from_bits(bits: u32) -> Self {
+        Self(bits)
+    }
+
+    /// The conditions as poll(2)'s bits on Linux, whatever the system is.
+    #[must_use]
+    pub const fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// Whether any of `other` holds.
+    #[must_use]
+    pub const fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// What both have.
+    #[must_use]
+    pub const fn intersection(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// Both sets.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl BitOr for Conditions {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        self.union(other)
+    }
+}
+
+impl fmt::Debug for Conditions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set()
+            .entries(
+                Self::NAMES.iter().filter(|(bit, _)| self.intersects(*bit)).map(|(_, name)| name),
+            )
+            .finish()
+    }
+}
+
+/// One object that can be used now.
+///
+/// The methods answer for the directions that the registration asked for; errors and hang-ups come
+/// unasked. An event is a hint about the moment when the kernel wrote it: another thread may have
+/// taken the data since.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub struct Event(pub(crate) Record);
+
+impl Event {
+    const READABLE: Conditions = Conditions::READ
+        .union(Conditions::READ_HANG_UP)
+        .union(Conditions::HANG_UP)
+        .union(Conditions::ERROR);
+    const WRITABLE: Conditions =
+        Conditions::WRITE.union(Conditions::HANG_UP).union(Conditions::ERROR);
+    const READ_CLOSED: Conditions = Conditions::READ_HANG_UP.union(Conditions::HANG_UP);
+
+    /// An event of one's own making, for [`Poller::post`](crate::Poller::post).
+    #[must_use]
+    pub fn new(token: Token, conditions: Conditions) -> Self {
+        Self(Record::new(token, conditions))
+    }
+
+    /// The token of the registration, or of the [`Waker`](crate::Waker).
+    #[inline]
+    #[must_use]
+    pub fn token(&self) -> Token {
+        self.0.token()
+    }
+
+    /// What the kernel said, undigested.
+    #[inline]
+    #[must_use]
+    pub fn conditions(&self) -> Conditions {
+        self.0.conditions()
+    }
+
+    /// A read, accept or receive would not block: there is data, the end, or an error to fetch.
+    #[inline]
+    #[must_use]
+    pub fn is_readable(&self) -> bool {
+        self.conditions().intersects(Self::READABLE)
+    }
+
+    /// A write or send would not block: there is room, or an error to fetch.
+    #[inline]
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        self.conditions().intersects(Self::WRITABLE)
+    }
+
+    /// Exceptional data is there ([`Interest::PRIORITY`](crate::Interest::PRIORITY)).
+    #[inline]
+    #[must_use]
+    pub fn is_priority(&self) -> bool {
+        self.conditions().intersects(Conditions::PRIORITY)
+    }
+
+    /// The peer ended its direction, or no peer is left. What it sent before can still be read.
+    #[inline]
+    #[must_use]
+    pub fn is_read_closed(&self) -> bool {
+        self.conditions().intersects(Self::READ_CLOSED)
+    }
+
+    /// Our direction can no longer be used.
+    #[inline]
+    #[must_use]
+    pub fn is_write_closed(&self) -> bool {
+        self.conditions().intersects(Conditions::HANG_UP)
+    }
+
+    /// An error is pending. A socket's `take_error` fetches it, and so does the next call.
+    #[inline]
+    #[must_use]
+    pub fn is_error(&self) -> bool {
+        self.conditions().intersects(Conditions::ERROR)
+    }
+}
+
+impl readiness::Record for Event {
+    fn is_notice(&self) -> bool {
+        self.0.is_notice()
+    }
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Event")
+            .field("token", &self.token())
+            .field("conditions", &self.conditions())
+            .finish()
+    }
+}
+
+/// A buffer of events, made once and filled by each [`wait`](crate::Poller::wait).
+///
+/// Its capacity is the most that one wait can bring; what did not fit is brought by the next.
+///
+/// ```
+/// use anypoll::Events;
+///
+/// let events = Events::with_capacity(64);
+/// assert_eq!((events.len(), events.capacity()), (0, 64));
+/// ```
+pub struct Events(pub(crate) Vec<Event>);
+
+impl Events {
+    /// A buffer for at most `capacity` events a wait.
+    ///
+    /// A wait refuses a buffer that has room for none with
+    /// [`InvalidInput`](std::io::ErrorKind::InvalidInput).
+    #[must_use]
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self(Vec::with_capacity(capacity))
+    }
+
+    /// How many events one wait can bring.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.0.capacity()
+    }
+
+    /// How many events the last wait brought.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether the last wait brought none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The event at `index`, in the order of the report.
+    #[must_use]
+    pub fn get(&self, index: usize) -> Option<&Event> {
+        self.0.get(index)
+    }
+
+    /// The events, in the order of the report.
+    pub fn iter(&self) -> slice::Iter<'_, Event> {
+        self.0.iter()
+    }
+
+    /// Forgets the events. [`Poller::wait`](crate::Poller::wait) does so itself.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// Makes room for `additional` more events than are in the buffer, for
+    /// [`Poller::wait_append`](crate::Poller::wait_append).
+    pub fn reserve(&mut self, additional: usize) {
+        self.0.reserve(additional);
+    }
+}
+
+/// Room for 1024 events.
+impl Default for Events {
+    fn default() -> Self {
+        Self::with_capacity(1024)
+    }
+}
+
+impl<'a> IntoIterator for &'a Events {
+    type Item = &'a Event;
+    type IntoIter = slice::Iter<'a, Event>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self).finish()
+    }
+}

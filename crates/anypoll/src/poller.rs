@@ -1,0 +1,372 @@
+//! The poller: a backend, the readiness that is made in user space, and the objects that no
+//! backend can watch because they never block.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use crate::backend::{self, AddError, Backend, Selector};
+use crate::event::{Conditions, Event, Events, Token};
+use crate::interest::{Interest, Mode};
+use crate::readiness::{Deadline, OnSignal, Readiness, Repeat, Slot};
+use crate::registered::{RegisterError, Registered};
+use crate::source::Source;
+use crate::sys::{self, Handle, OwnedHandle, RawHandle};
+use crate::waker::Waker;
+
+/// Watches any number of objects and reports which can be used now.
+///
+/// A `Poller` is a handle: clones are the same poller, every method takes `&self` and may be called
+/// from any thread, also while others [`wait`](Self::wait). It lives as long as a clone of it, a
+/// [`Registered`] or a [`Waker`] does.
+#[derive(Clone, Debug)]
+pub struct Poller(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    selector: Box<dyn Selector>,
+    backend: Backend,
+    has_edges: bool,
+    readiness: Readiness<Event>,
+    always_ready: Mutex<HashMap<RawHandle, AlwaysReady>>,
+}
+
+#[derive(Debug)]
+struct AlwaysReady {
+    /// Tells whether the descriptor still names the object that was registered under it.
+    duplicate: OwnedHandle,
+    slot: Slot,
+}
+
+impl Poller {
+    /// A poller with the best backend of this system.
+    ///
+    /// # Errors
+    ///
+    /// The system's: no descriptors or no memory left.
+    pub fn new() -> io::Result<Self> {
+        Self::with_backend(Backend::available()[0])
+    }
+
+    /// A poller with a certain backend.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`](io::ErrorKind::Unsupported) where this system has no such backend.
+    pub fn with_backend(backend: Backend) -> io::Result<Self> {
+        let selector = backend::open(backend)?;
+        Ok(Self(Arc::new(Inner {
+            has_edges: selector.has_edges(),
+            selector,
+            backend,
+            readiness: Readiness::new(),
+            always_ready: Mutex::default(),
+        })))
+    }
+
+    /// The backend in use.
+    #[must_use]
+    pub fn backend(&self) -> Backend {
+        self.0.backend
+    }
+
+    /// Begins to watch an object, which the registration then owns.
+    ///
+    /// To keep it elsewhere, register a reference or an `Arc`. Nothing is changed on the object:
+    /// whether it is non-blocking is the user's choice. What is ready already is reported too. An
+    /// event may reach another thread before this returns.
+    ///
+    /// # Errors
+    ///
+    /// The object comes back in the error.
+    /// - [`AlreadyExists`](io::ErrorKind::AlreadyExists): this poller watches it already.
+    /// - [`Unsupported`](io::ErrorKind::Unsupported): it cannot be watched on this system, or not
+    ///   for that interest.
+    /// - [`InvalidInput`](io::ErrorKind::InvalidInput): [`Token::RESERVED`].
+    /// - The system's: out of memory, or over the limit of watched objects
+    ///   (`/proc/sys/fs/epoll/max_user_watches`).
+    ///
+    /// ```
+    /// use anypoll::{Events, Interest, Mode, Poller, Token};
+    ///
+    /// let poller = Poller::new()?;
+    /// let (reader, mut writer) = std::io::pipe()?;
+    /// let reader = poller.register(reader, Token(3), Interest::READABLE, Mode::Level)?;
+    ///
+    /// std::io::Write::write_all(&mut writer, b"ready")?;
+    /// let mut events = Events::default();
+    /// poller.wait(&mut events, None)?;
+    /// assert!(events.iter().any(|e| e.token() == reader.token() && e.is_readable()));
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn register<S: Source>(
+        &self,
+        source: S,
+        token: Token,
+        interest: Interest,
+        mode: Mode,
+    ) -> Result<Registered<S>, RegisterError<S>> {
+        match self.add_handle(source.handle(), token, interest, mode, AlwaysReadyObject::Accept) {
+            Ok(()) => Ok(Registered::new(self.clone(), source, token, interest, mode)),
+            Err(error) => Err(RegisterError::new(error, source)),
+        }
+    }
+
+    /// Waits until something is ready, and fills `events` with it.
+    ///
+    /// `events` is cleared first. Without a timeout the wait ends only with an event; one of zero
+    /// only looks. An empty return is never before the timeout by [`Instant`]; how much later it is
+    /// depends on the kernel's timer (Linux: nanoseconds asked for, about 50 µs granted, see
+    /// `PR_SET_TIMERSLACK` in [prctl(2)]). A signal does not end it.
+    ///
+    /// When more is ready than fits, the rest is brought by later waits, in turn.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if `events` has no capacity; the system's
+    /// otherwise, none of which a working program sees.
+    ///
+    /// [prctl(2)]: https://man7.org/linux/man-pages/man2/prctl.2.html
+    pub fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        events.clear();
+        self.run(events, &Deadline::after(timeout), OnSignal::Continue)
+    }
+
+    /// Like [`wait`](Self::wait), until a moment. One that has passed only looks.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`wait`](Self::wait).
+    pub fn wait_until(&self, events: &mut Events, deadline: Option<Instant>) -> io::Result<()> {
+        events.clear();
+        self.run(events, &Deadline::at(deadline), OnSignal::Continue)
+    }
+
+    fn run(&self, events: &mut Events, end: &Deadline, on_signal: OnSignal) -> io::Result<()> {
+        self.readiness().wait(self.selector(), &mut events.0, end, on_signal)
+    }
+
+    /// Something that makes this poller report `token`, from any thread.
+    #[must_use]
+    pub fn waker(&self, token: Token) -> Waker {
+        Waker::new(self.clone(), token)
+    }
+
+    /// The poller's own descriptor, for another poller, GLib or libuv to watch: it is readable
+    /// whenever a wait with a timeout of zero would return something.
+    ///
+    /// `None` where the backend has none (poll(2)). From the first call on, each wake makes a
+    /// system call unless one is on its way already.
+    #[must_use]
+    pub fn descriptor(&self) -> Option<Handle<'_>> {
+        let descriptor = self.selector().descriptor()?;
+        self.readiness().watch(self.selector());
+        Some(descriptor)
+    }
+
+    pub(crate) fn selector(&self) -> &dyn Selector {
+        &*self.0.selector
+    }
+
+    pub(crate) fn readiness(&self) -> &Readiness<Event> {
+        &self.0.readiness
+    }
+
+    pub(crate) fn has_edges(&self) -> bool {
+        self.0.has_edges
+    }
+}
+
+/// # Low level
+///
+/// What [`Registered`] stands on, for those who build a face of their own: a registration is
+/// named by the object's handle. Whoever closes an object without [`remove`](Self::remove) leaves
+/// its registration behind, if only until the handle is used again; wrong events are the worst that
+/// comes of it, since a backend that must remember a handle has a duplicate of its own.
+impl Poller {
+    /// Like [`register`](Self::register), but the object stays the caller's.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`register`](Self::register); with [`AlwaysReadyObject::Refuse`] also
+    /// [`PermissionDenied`](io::ErrorKind::PermissionDenied) (`EPERM`) for an object that never
+    /// blocks.
+    pub fn add(
+        &self,
+        source: &(impl Source + ?Sized),
+        token: Token,
+        interest: Interest,
+        mode: Mode,
+        always_ready: AlwaysReadyObject,
+    ) -> io::Result<()> {
+        self.add_handle(source.handle(), token, interest, mode, always_ready)
+    }
+
+    /// Changes the token, interest and mode of an object, and re-arms it.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](io::ErrorKind::NotFound): the object is not registered here.
+    pub fn modify(
+        &self,
+        source: &(impl Source + ?Sized),
+        token: Token,
+        interest: Interest,
+        mode: Mode,
+    ) -> io::Result<()> {
+        self.modify_handle(source.handle(), token, interest, mode)
+    }
+
+    /// Ends the watching of an object.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](io::ErrorKind::NotFound): the object is not registered here.
+    pub fn remove(&self, source: &(impl Source + ?Sized)) -> io::Result<()> {
+        self.remove_handle(source.handle())
+    }
+
+    /// Tells an [`Edge`](Mode::Edge) registration that a call in these directions would have
+    /// blocked. Does nothing where the kernel has edges.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](io::ErrorKind::NotFound): the object is not registered here.
+    pub fn rearm(&self, source: &(impl Source + ?Sized), interest: Interest) -> io::Result<()> {
+        self.selector().rearm(source.handle(), interest)
+    }
+
+    /// Like [`wait`](Self::wait), but adds to what is in `events`, and returns
+    /// [`Interrupted`](io::ErrorKind::Interrupted) when a signal handler ran before there was
+    /// anything to report.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`wait`](Self::wait); [`Events::reserve`] makes room.
+    pub fn wait_append(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        self.run(events, &Deadline::after(timeout), OnSignal::Return)
+    }
+
+    /// Makes one wait return with what it has, which may be nothing: one that runs, or else the
+    /// next. Several calls before it returns count as one.
+    pub fn interrupt(&self) {
+        self.readiness().interrupt(self.selector());
+    }
+
+    /// Has a wait report `event`, once.
+    pub fn post(&self, event: Event) {
+        let slot = self.readiness().slot(event, Repeat::Never);
+        self.readiness().set(&slot, self.selector());
+        self.readiness().release(&slot);
+    }
+
+    fn add_handle(
+        &self,
+        handle: Handle<'_>,
+        token: Token,
+        interest: Interest,
+        mode: Mode,
+        always_ready: AlwaysReadyObject,
+    ) -> io::Result<()> {
+        check(token)?;
+        match self.selector().add(handle, token, interest, mode) {
+            Ok(()) => {
+                // An object that was closed under this handle may have left this behind.
+                self.remove_always_ready(handle);
+                Ok(())
+            }
+            Err(AddError::Io(error)) => Err(error),
+            Err(AddError::AlwaysReady) if always_ready == AlwaysReadyObject::Refuse => {
+                Err(sys::always_ready_refused())
+            }
+            Err(AddError::AlwaysReady) => self.add_always_ready(handle, token, interest, mode),
+        }
+    }
+
+    pub(crate) fn modify_handle(
+        &self,
+        handle: Handle<'_>,
+        token: Token,
+        interest: Interest,
+        mode: Mode,
+    ) -> io::Result<()> {
+        check(token)?;
+        self.selector().modify(handle, token, interest, mode).or_else(|error| {
+            let mut objects = self.always_ready();
+            let object = objects.get_mut(&sys::raw(handle)).ok_or(error)?;
+            self.readiness().remove(&object.slot);
+            object.slot = self.always_ready_slot(token, interest, mode);
+            Ok(())
+        })
+    }
+
+    pub(crate) fn remove_handle(&self, handle: Handle<'_>) -> io::Result<()> {
+        self.selector()
+            .remove(handle)
+            .or_else(|error| if self.remove_always_ready(handle) { Ok(()) } else { Err(error) })
+    }
+
+    fn remove_always_ready(&self, handle: Handle<'_>) -> bool {
+        let object = self.always_ready().remove(&sys::raw(handle));
+        object.is_some_and(|object| {
+            self.readiness().remove(&object.slot);
+            true
+        })
+    }
+
+    fn always_ready(&self) -> MutexGuard<'_, HashMap<RawHandle, AlwaysReady>> {
+        self.0.always_ready.lock().expect("nothing panics while it holds this lock")
+    }
+
+    fn add_always_ready(
+        &self,
+        handle: Handle<'_>,
+        token: Token,
+        interest: Interest,
+        mode: Mode,
+    ) -> io::Result<()> {
+        let duplicate = sys::duplicate(handle)?;
+        let mut objects = self.always_ready();
+        if let Some(old) = objects.get(&sys::raw(handle)) {
+            if sys::is_same_object(&old.duplicate, handle) {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            self.readiness().remove(&old.slot);
+        }
+        let slot = self.always_ready_slot(token, interest, mode);
+        objects.insert(sys::raw(handle), AlwaysReady { duplicate, slot });
+        Ok(())
+    }
+
+    fn always_ready_slot(&self, token: Token, interest: Interest, mode: Mode) -> Slot {
+        let conditions =
+            Conditions::of(interest).intersection(Conditions::READ | Conditions::WRITE);
+        let repeat = if mode == Mode::Level { Repeat::EachWait } else { Repeat::Never };
+        let slot = self.readiness().slot(Event::new(token, conditions), repeat);
+        if conditions != Conditions::NONE {
+            self.readiness().set(&slot, self.selector());
+        }
+        slot
+    }
+}
+
+/// Whether [`Poller::add`] takes an object that never blocks, such as a file of a disk, and reports
+/// it as ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AlwaysReadyObject {
+    /// As [`Poller::register`] does.
+    Accept,
+    /// As epoll does, with `EPERM`.
+    Refuse,
+}
+
+fn check(token: Token) -> io::Result<()> {
+    if Some(token) == Token::RESERVED {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "this one token is the poller's own (Token::RESERVED): choose another",
+        ));
+    }
+    Ok(())
+}

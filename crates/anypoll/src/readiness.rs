@@ -1,0 +1,375 @@
+//! Readiness that the kernel does not know of, and the wait that joins it to the kernel's.
+//!
+//! A *slot* holds the event that it reports and one pending bit. A [`Waker`](crate::Waker) is a
+//! slot; so is an object that is always ready, whose bit stays set (`Repeat::EachWait`), and so is
+//! a posted event, whose slot is free again once it was reported.
+//!
+//! Setting a bit takes no lock. It is followed by the bit's group in `summary`, and that by a look
+//! at `sleepers`: only a thread that has announced that it will sleep costs a system call, the
+//! *notice*. A sleeper announces itself and then looks at `summary` once more, so one of the two
+//! sees the other (all of it is sequentially consistent). `notified` keeps the notices down to one
+//! in flight: it is set by who sends one and cleared by the wait that receives it, before it
+//! collects bits.
+//!
+//! Bits are collected under the lock of the slots, so a slot cannot change hands between the
+//! taking of its bit and the reading of its event. Collecting starts where the last one stopped:
+//! a slot that is set again at once waits until all others had their turn.
+//!
+//! The tests compile this file a second time, over loom's atomics (`tests/loom.rs`).
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use crate::sync::{Arc, AtomicBool, AtomicUsize, Mutex, MutexGuard, Ordering::SeqCst};
+
+/// What a wait hands out.
+pub(crate) trait Record: Copy {
+    fn is_notice(&self) -> bool;
+}
+
+/// The part of a backend that a wait needs.
+pub(crate) trait Kernel {
+    type Event: Record;
+
+    /// Appends at most `limit` events to what is in `events`, which has room for them.
+    ///
+    /// May return early, and with nothing. A notice is appended as an event of its own.
+    fn wait(
+        &self,
+        events: &mut Vec<Self::Event>,
+        limit: usize,
+        timeout: Option<Duration>,
+    ) -> io::Result<()>;
+
+    /// Makes a `wait` that runs or comes return with a notice. Safe in a signal handler.
+    fn notify(&self);
+}
+
+/// Whether a slot is done once it was reported.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    Never,
+    EachWait,
+}
+
+/// What a signal handler does to a wait.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnSignal {
+    Continue,
+    Return,
+}
+
+const WORD: usize = usize::BITS as usize;
+/// The bit of `summary` that stands for an interrupt instead of a group of words.
+const INTERRUPT: usize = 1 << (WORD - 1);
+const GROUPS: usize = WORD - 1;
+
+fn group(word: usize) -> usize {
+    1 << (word % GROUPS)
+}
+
+/// The pending bit of one slot, to be set from anywhere.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    word: Arc<AtomicUsize>,
+    index: usize,
+}
+
+#[derive(Debug)]
+struct Entry<E> {
+    event: E,
+    each_wait: bool,
+    /// Nobody can set it any more: it is free once its bit was collected.
+    released: bool,
+}
+
+#[derive(Debug)]
+struct Slots<E> {
+    entries: Vec<Entry<E>>,
+    words: Vec<Arc<AtomicUsize>>,
+    free: Vec<usize>,
+    /// Where the next collecting starts.
+    cursor: usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct Readiness<E> {
+    summary: AtomicUsize,
+    sleepers: AtomicUsize,
+    notified: AtomicBool,
+    /// A descriptor was handed out: somebody may sleep elsewhere.
+    watched: AtomicBool,
+    /// Whose turn it is when the buffer has room for one.
+    turn: AtomicBool,
+    slots: Mutex<Slots<E>>,
+}
+
+impl<E: Record> Readiness<E> {
+    pub(crate) fn new() -> Self {
+        Self {
+            summary: AtomicUsize::new(0),
+            sleepers: AtomicUsize::new(0),
+            notified: AtomicBool::new(false),
+            watched: AtomicBool::new(false),
+            turn: AtomicBool::new(false),
+            slots: Mutex::new(Slots {
+                entries: Vec::new(),
+                words: Vec::new(),
+                free: Vec::new(),
+                cursor: 0,
+            }),
+        }
+    }
+
+    fn slots(&self) -> MutexGuard<'_, Slots<E>> {
+        self.slots.lock().expect("nothing panics while it holds this lock")
+    }
+
+    /// A slot that reports `event` each time it is set.
+    pub(crate) fn slot(&self, event: E, repeat: Repeat) -> Slot {
+        let mut slots = self.slots();
+        let entry = Entry { event, each_wait: repeat == Repeat::EachWait, released: false };
+        let index = if let Some(index) = slots.free.pop() {
+            slots.entries[index] = entry;
+            index
+        } else {
+            if slots.entries.len().is_multiple_of(WORD) {
+                slots.words.push(Arc::new(AtomicUsize::new(0)));
+            }
+            slots.entries.push(entry);
+            // Room for every slot at once, so that giving one up never allocates.
+            let slots = &mut *slots;
+            slots.free.reserve(slots.entries.len());
+            slots.entries.len() - 1
+        };
+        Slot { word: Arc::clone(&slots.words[index / WORD]), index }
+    }
+
+    /// Marks a slot as ready. No lock, no allocation, at most one system call.
+    pub(crate) fn set(&self, slot: &Slot, kernel: &(impl Kernel + ?Sized)) {
+        self.mark(slot);
+        self.notify(kernel);
+    }
+
+    fn mark(&self, slot: &Slot) {
+        slot.word.fetch_or(1 << (slot.index % WORD), SeqCst);
+        let group = group(slot.index / WORD);
+        if self.summary.load(SeqCst) & group == 0 {
+            self.summary.fetch_or(group, SeqCst);
+        }
+    }
+
+    /// Gives a slot up. What was set before is still reported.
+    pub(crate) fn release(&self, slot: &Slot) {
+        let mut slots = self.slots();
+        if slot.word.load(SeqCst) & (1 << (slot.index % WORD)) == 0 {
+            slots.free.push(slot.index);
+        } else {
+            slots.entries[slot.index].released = true;
+        }
+    }
+
+    /// Gives a slot up, and takes back what was set.
+    pub(crate) fn remove(&self, slot: &Slot) {
+        let mut slots = self.slots();
+        slot.word.fetch_and(!(1 << (slot.index % WORD)), SeqCst);
+        slots.free.push(slot.index);
+    }
+
+    /// Makes one wait return, this one or the next.
+    pub(crate) fn interrupt(&self, kernel: &(impl Kernel + ?Sized)) {
+        self.summary.fetch_or(INTERRUPT, SeqCst);
+        self.notify(kernel);
+    }
+
+    /// From now on somebody may sleep on the kernel's object itself.
+    pub(crate) fn watch(&self, kernel: &(impl Kernel + ?Sized)) {
+        self.watched.store(true, SeqCst);
+        self.pass_on(kernel);
+    }
+
+    fn is_pending(&self) -> bool {
+        self.summary.load(SeqCst) != 0
+    }
+
+    fn notify(&self, kernel: &(impl Kernel + ?Sized)) {
+        let wanted = self.sleepers.load(SeqCst) != 0 || self.watched.load(SeqCst);
+        if wanted && !self.notified.swap(true, SeqCst) {
+            kernel.notify();
+        }
+    }
+
+    /// What this wait leaves behind is another's.
+    fn pass_on(&self, kernel: &(impl Kernel + ?Sized)) {
+        if self.is_pending() {
+            self.notify(kernel);
+        }
+    }
+
+    /// Appends what is set while there is room. Returns whether there was an interrupt.
+    fn collect(&self, events: &mut Vec<E>, capacity: usize) -> bool {
+        let mut slots = self.slots();
+        let Slots { entries, words, free, cursor } = &mut *slots;
+        let summary = self.summary.swap(0, SeqCst);
+        let (first, bit) = (*cursor / WORD, *cursor % WORD);
+        let mut left = 0;
+        // The word in which the cursor stands is visited twice: from there on, and up to there.
+        for step in 0..=words.len() {
+            let Some(nth) = (first + step).checked_rem(words.len()) else { break };
+            if summary & group(nth) == 0 {
+                continue;
+            }
+            let part = match step {
+                0 => usize::MAX << bit,
+                n if n == words.len() => !(usize::MAX << bit),
+                _ => usize::MAX,
+            };
+            let mut set = words[nth].load(SeqCst) & part;
+            let mut taken = 0;
+            while set != 0 {
+                if events.len() == capacity {
+                    left |= group(nth);
+                    break;
+                }
+                let one = set & set.wrapping_neg();
+                set &= !one;
+                let index = nth * WORD + one.trailing_zeros() as usize;
+                let entry = &mut entries[index];
+                events.push(entry.event);
+                *cursor = index + 1;
+                if entry.each_wait {
+                    left |= group(nth);
+                } else {
+                    taken |= one;
+                    if std::mem::take(&mut entry.released) {
+                        free.push(index);
+                    }
+                }
+            }
+            if taken != 0 {
+                words[nth].fetch_and(!taken, SeqCst);
+            }
+        }
+        if *cursor == entries.len() {
+            *cursor = 0;
+        }
+        if left != 0 {
+            self.summary.fetch_or(left, SeqCst);
+        }
+        summary & INTERRUPT != 0
+    }
+
+    /// How much of a buffer the kernel may fill while slots are set: not all, and not nothing.
+    fn kernels_share(&self, room: usize) -> usize {
+        if room == 1 { usize::from(self.turn.fetch_xor(true, SeqCst)) } else { room / 2 }
+    }
+
+    /// Waits for either kind of readiness and appends it to `events`, up to its capacity.
+    pub(crate) fn wait<K: Kernel<Event = E> + ?Sized>(
+        &self,
+        kernel: &K,
+        events: &mut Vec<E>,
+        deadline: &Deadline,
+        on_signal: OnSignal,
+    ) -> io::Result<()> {
+        let (start, capacity) = (events.len(), events.capacity());
+        if start == capacity {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "the Events have no room left: make them with a capacity of at least 1",
+            ));
+        }
+        let mut timeout = deadline.timeout;
+        let result = loop {
+            let room = capacity - start;
+            let (limit, block) = if self.is_pending() {
+                (self.kernels_share(room), false)
+            } else {
+                (room, timeout != Some(Duration::ZERO))
+            };
+            let timeout_now = if block { timeout } else { Some(Duration::ZERO) };
+            let (result, noticed) = self.wait_kernel(kernel, events, limit, timeout_now);
+            let interrupted = self.is_pending() && self.collect(events, capacity);
+            if events.len() > start || interrupted {
+                break Ok(());
+            }
+            match result {
+                Err(e) if e.kind() != io::ErrorKind::Interrupted => break Err(e),
+                Err(e) if on_signal == OnSignal::Return => break Err(e),
+                _ => {}
+            }
+            timeout = deadline.remaining();
+            // A notice may have taken the room of an event.
+            if timeout == Some(Duration::ZERO) && !noticed {
+                break Ok(());
+            }
+        };
+        self.pass_on(kernel);
+        result
+    }
+
+    /// Also says whether a notice was received.
+    fn wait_kernel<K: Kernel<Event = E> + ?Sized>(
+        &self,
+        kernel: &K,
+        events: &mut Vec<E>,
+        limit: usize,
+        timeout: Option<Duration>,
+    ) -> (io::Result<()>, bool) {
+        if limit == 0 {
+            return (Ok(()), false);
+        }
+        let start = events.len();
+        let result = if timeout == Some(Duration::ZERO) {
+            kernel.wait(events, limit, timeout)
+        } else {
+            self.sleepers.fetch_add(1, SeqCst);
+            // Whoever set a slot before this look saw no sleeper.
+            let result =
+                if self.is_pending() { Ok(()) } else { kernel.wait(events, limit, timeout) };
+            self.sleepers.fetch_sub(1, SeqCst);
+            result
+        };
+        // A notice in the batch was sent after this was set, and nobody else clears it.
+        if !self.notified.load(SeqCst) {
+            return (result, false);
+        }
+        let notice = events[start..].iter().position(Record::is_notice);
+        if let Some(at) = notice {
+            events.swap_remove(start + at);
+            self.notified.store(false, SeqCst);
+        }
+        (result, notice.is_some())
+    }
+}
+
+/// When a wait ends without an event.
+#[derive(Debug)]
+pub(crate) struct Deadline {
+    /// What is left at the start.
+    timeout: Option<Duration>,
+    at: Option<Instant>,
+}
+
+impl Deadline {
+    /// A timeout that is beyond the clock never ends.
+    pub(crate) fn after(timeout: Option<Duration>) -> Self {
+        match timeout {
+            None | Some(Duration::ZERO) => Self { timeout, at: None },
+            Some(duration) => Self { timeout, at: Instant::now().checked_add(duration) },
+        }
+    }
+
+    pub(crate) fn at(deadline: Option<Instant>) -> Self {
+        let timeout = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        Self { timeout, at: deadline }
+    }
+
+    fn remaining(&self) -> Option<Duration> {
+        match self.at {
+            Some(at) => Some(at.saturating_duration_since(Instant::now())),
+            None if self.timeout == Some(Duration::ZERO) => Some(Duration::ZERO),
+            None => None,
+        }
+    }
+}

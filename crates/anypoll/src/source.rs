@@ -1,0 +1,30 @@
+//! What can be watched.
+
+use crate::sys::{self, AsHandle, Handle};
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// An object that a [`Poller`](crate::Poller) can watch.
+///
+/// Everything that lends its descriptor is one: on Unix and WASI whatever implements
+/// [`AsFd`](std::os::fd::AsFd) (`TcpStream`, `UnixDatagram`, `ChildStdout`, `io::PipeReader`,
+/// `File`, `Stdin`, `OwnedFd`, `socket2::Socket`, …), on Windows whatever implements `AsSocket`;
+/// and so are references to it, `Arc`, `Box`, and `BorrowedFd`.
+///
+/// The trait is sealed and has nothing to call. A descriptor is asked for anew for each operation;
+/// a backend that must remember one keeps a duplicate of its own, so an implementation of `AsFd`
+/// that answers differently each time gets wrong events and nothing worse.
+pub trait Source: sealed::Sealed {
+    #[doc(hidden)]
+    fn handle(&self) -> Handle<'_>;
+}
+
+impl<T: AsHandle + ?Sized> sealed::Sealed for T {}
+
+impl<T: AsHandle + ?Sized> Source for T {
+    fn handle(&self) -> Handle<'_> {
+        sys::handle(self)
+    }
+}

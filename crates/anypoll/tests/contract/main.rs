@@ -1,0 +1,5 @@
+//! The contract of the crate's front page, a file a promise, on every backend that runs here.
+
+mod support;
+
+mod p01_nothing_lost;
