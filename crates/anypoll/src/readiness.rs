@@ -4,12 +4,11 @@
 //! slot; so is an object that is always ready, whose bit stays set (`Repeat::EachWait`), and so is
 //! a posted event, whose slot is free again once it was reported.
 //!
-//! Setting a bit takes no lock. It is followed by the bit's group in `summary`, and that by a look
-//! at `sleepers`: only a thread that has announced that it will sleep costs a system call, the
-//! *notice*. A sleeper announces itself and then looks at `summary` once more, so one of the two
-//! sees the other (all of it is sequentially consistent). `notified` keeps the notices down to one
-//! in flight: it is set by who sends one and cleared by the wait that receives it, before it
-//! collects bits.
+//! Setting a bit takes no lock. It is followed by the bit's group in `state`, the word in which
+//! sleepers announce themselves too: all of that is read-modify-write on one word, so of a thread
+//! that sets and one that goes to sleep, the later sees the earlier. Only a sleeper that is seen
+//! costs a system call, the *notice*. `notified` keeps notices down to one in flight: it is set by
+//! who sends one and cleared by the wait that receives it, before it collects bits.
 //!
 //! Bits are collected under the lock of the slots, so a slot cannot change hands between the
 //! taking of its bit and the reading of its event. Collecting starts where the last one stopped:
@@ -20,7 +19,8 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::sync::{Arc, AtomicBool, AtomicUsize, Mutex, MutexGuard, Ordering::SeqCst};
+use crate::sync::Ordering::{AcqRel, Acquire, Relaxed};
+use crate::sync::{Arc, AtomicBool, AtomicUsize, Mutex, MutexGuard};
 
 /// What a wait hands out.
 pub(crate) trait Record: Copy {
@@ -60,9 +60,14 @@ pub(crate) enum OnSignal {
 }
 
 const WORD: usize = usize::BITS as usize;
-/// The bit of `summary` that stands for an interrupt instead of a group of words.
-const INTERRUPT: usize = 1 << (WORD - 1);
-const GROUPS: usize = WORD - 1;
+/// One thread that will sleep, in the upper bits of `state`.
+const SLEEPER: usize = 1 << (WORD - 16);
+/// A descriptor was handed out: somebody may sleep elsewhere.
+const WATCHED: usize = SLEEPER >> 1;
+const INTERRUPT: usize = SLEEPER >> 2;
+/// The other bits stand for groups of words.
+const GROUPS: usize = WORD - 18;
+const PENDING: usize = WATCHED - 1;
 
 fn group(word: usize) -> usize {
     1 << (word % GROUPS)
@@ -73,6 +78,12 @@ fn group(word: usize) -> usize {
 pub(crate) struct Slot {
     word: Arc<AtomicUsize>,
     index: usize,
+}
+
+impl Slot {
+    fn bit(&self) -> usize {
+        1 << (self.index % WORD)
+    }
 }
 
 #[derive(Debug)]
@@ -94,11 +105,8 @@ struct Slots<E> {
 
 #[derive(Debug)]
 pub(crate) struct Readiness<E> {
-    summary: AtomicUsize,
-    sleepers: AtomicUsize,
+    state: AtomicUsize,
     notified: AtomicBool,
-    /// A descriptor was handed out: somebody may sleep elsewhere.
-    watched: AtomicBool,
     /// Whose turn it is when the buffer has room for one.
     turn: AtomicBool,
     slots: Mutex<Slots<E>>,
@@ -107,10 +115,8 @@ pub(crate) struct Readiness<E> {
 impl<E: Record> Readiness<E> {
     pub(crate) fn new() -> Self {
         Self {
-            summary: AtomicUsize::new(0),
-            sleepers: AtomicUsize::new(0),
+            state: AtomicUsize::new(0),
             notified: AtomicBool::new(false),
-            watched: AtomicBool::new(false),
             turn: AtomicBool::new(false),
             slots: Mutex::new(Slots {
                 entries: Vec::new(),
@@ -147,22 +153,14 @@ impl<E: Record> Readiness<E> {
 
     /// Marks a slot as ready. No lock, no allocation, at most one system call.
     pub(crate) fn set(&self, slot: &Slot, kernel: &(impl Kernel + ?Sized)) {
-        self.mark(slot);
-        self.notify(kernel);
-    }
-
-    fn mark(&self, slot: &Slot) {
-        slot.word.fetch_or(1 << (slot.index % WORD), SeqCst);
-        let group = group(slot.index / WORD);
-        if self.summary.load(SeqCst) & group == 0 {
-            self.summary.fetch_or(group, SeqCst);
-        }
+        slot.word.fetch_or(slot.bit(), AcqRel);
+        self.announce(group(slot.index / WORD), kernel);
     }
 
     /// Gives a slot up. What was set before is still reported.
     pub(crate) fn release(&self, slot: &Slot) {
         let mut slots = self.slots();
-        if slot.word.load(SeqCst) & (1 << (slot.index % WORD)) == 0 {
+        if slot.word.load(Acquire) & slot.bit() == 0 {
             slots.free.push(slot.index);
         } else {
             slots.entries[slot.index].released = true;
@@ -172,36 +170,42 @@ impl<E: Record> Readiness<E> {
     /// Gives a slot up, and takes back what was set.
     pub(crate) fn remove(&self, slot: &Slot) {
         let mut slots = self.slots();
-        slot.word.fetch_and(!(1 << (slot.index % WORD)), SeqCst);
+        slot.word.fetch_and(!slot.bit(), AcqRel);
         slots.free.push(slot.index);
     }
 
     /// Makes one wait return, this one or the next.
     pub(crate) fn interrupt(&self, kernel: &(impl Kernel + ?Sized)) {
-        self.summary.fetch_or(INTERRUPT, SeqCst);
-        self.notify(kernel);
+        self.announce(INTERRUPT, kernel);
     }
 
     /// From now on somebody may sleep on the kernel's object itself.
     pub(crate) fn watch(&self, kernel: &(impl Kernel + ?Sized)) {
-        self.watched.store(true, SeqCst);
-        self.pass_on(kernel);
+        if self.state.fetch_or(WATCHED, AcqRel) & PENDING != 0 {
+            self.notify(kernel);
+        }
     }
 
-    fn is_pending(&self) -> bool {
-        self.summary.load(SeqCst) != 0
+    fn announce(&self, what: usize, kernel: &(impl Kernel + ?Sized)) {
+        if self.state.fetch_or(what, AcqRel) >= WATCHED {
+            self.notify(kernel);
+        }
     }
 
     fn notify(&self, kernel: &(impl Kernel + ?Sized)) {
-        let wanted = self.sleepers.load(SeqCst) != 0 || self.watched.load(SeqCst);
-        if wanted && !self.notified.swap(true, SeqCst) {
+        if !self.notified.swap(true, AcqRel) {
             kernel.notify();
         }
     }
 
+    fn is_pending(&self) -> bool {
+        self.state.load(Acquire) & PENDING != 0
+    }
+
     /// What this wait leaves behind is another's.
     fn pass_on(&self, kernel: &(impl Kernel + ?Sized)) {
-        if self.is_pending() {
+        let state = self.state.load(Acquire);
+        if state & PENDING != 0 && state >= WATCHED {
             self.notify(kernel);
         }
     }
@@ -210,13 +214,13 @@ impl<E: Record> Readiness<E> {
     fn collect(&self, events: &mut Vec<E>, capacity: usize) -> bool {
         let mut slots = self.slots();
         let Slots { entries, words, free, cursor } = &mut *slots;
-        let summary = self.summary.swap(0, SeqCst);
+        let pending = self.state.fetch_and(!PENDING, AcqRel) & PENDING;
         let (first, bit) = (*cursor / WORD, *cursor % WORD);
         let mut left = 0;
         // The word in which the cursor stands is visited twice: from there on, and up to there.
         for step in 0..=words.len() {
             let Some(nth) = (first + step).checked_rem(words.len()) else { break };
-            if summary & group(nth) == 0 {
+            if pending & group(nth) == 0 {
                 continue;
             }
             let part = match step {
@@ -224,7 +228,7 @@ impl<E: Record> Readiness<E> {
                 n if n == words.len() => !(usize::MAX << bit),
                 _ => usize::MAX,
             };
-            let mut set = words[nth].load(SeqCst) & part;
+            let mut set = words[nth].load(Acquire) & part;
             let mut taken = 0;
             while set != 0 {
                 if events.len() == capacity {
@@ -247,21 +251,21 @@ impl<E: Record> Readiness<E> {
                 }
             }
             if taken != 0 {
-                words[nth].fetch_and(!taken, SeqCst);
+                words[nth].fetch_and(!taken, AcqRel);
             }
         }
         if *cursor == entries.len() {
             *cursor = 0;
         }
         if left != 0 {
-            self.summary.fetch_or(left, SeqCst);
+            self.state.fetch_or(left, AcqRel);
         }
-        summary & INTERRUPT != 0
+        pending & INTERRUPT != 0
     }
 
     /// How much of a buffer the kernel may fill while slots are set: not all, and not nothing.
     fn kernels_share(&self, room: usize) -> usize {
-        if room == 1 { usize::from(self.turn.fetch_xor(true, SeqCst)) } else { room / 2 }
+        if room == 1 { usize::from(self.turn.fetch_xor(true, Relaxed)) } else { room / 2 }
     }
 
     /// Waits for either kind of readiness and appends it to `events`, up to its capacity.
@@ -323,21 +327,20 @@ impl<E: Record> Readiness<E> {
         let result = if timeout == Some(Duration::ZERO) {
             kernel.wait(events, limit, timeout)
         } else {
-            self.sleepers.fetch_add(1, SeqCst);
-            // Whoever set a slot before this look saw no sleeper.
+            let before = self.state.fetch_add(SLEEPER, AcqRel);
             let result =
-                if self.is_pending() { Ok(()) } else { kernel.wait(events, limit, timeout) };
-            self.sleepers.fetch_sub(1, SeqCst);
+                if before & PENDING == 0 { kernel.wait(events, limit, timeout) } else { Ok(()) };
+            self.state.fetch_sub(SLEEPER, AcqRel);
             result
         };
         // A notice in the batch was sent after this was set, and nobody else clears it.
-        if !self.notified.load(SeqCst) {
+        if !self.notified.load(Acquire) {
             return (result, false);
         }
         let notice = events[start..].iter().position(Record::is_notice);
         if let Some(at) = notice {
             events.swap_remove(start + at);
-            self.notified.store(false, SeqCst);
+            self.notified.swap(false, AcqRel);
         }
         (result, notice.is_some())
     }

@@ -1,0 +1,258 @@
+//! P8 by exhaustion: the shipped file of user-space readiness over loom's atomics, and under it a
+//! kernel of a lock and a condition variable, in every interleaving (for the larger cases: with up
+//! to three preemptions).
+
+#[allow(dead_code, reason = "not every part is driven here")]
+#[path = "../src/readiness.rs"]
+mod readiness;
+
+/// What `readiness` is built from, here loom's.
+mod sync {
+    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    pub(crate) use loom::sync::{Arc, Mutex, MutexGuard};
+}
+
+use std::collections::BTreeSet;
+use std::io;
+use std::time::Duration;
+
+use loom::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use loom::sync::{Arc, Condvar, Mutex};
+use loom::thread;
+
+use readiness::{Deadline, Kernel, OnSignal, Readiness, Record, Repeat, Slot};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Event {
+    Notice,
+    Token(usize),
+}
+
+impl Record for Event {
+    fn is_notice(&self) -> bool {
+        *self == Self::Notice
+    }
+}
+
+/// Knows only notices, and reports each once: to one of the waits.
+#[derive(Default)]
+struct Notices {
+    given: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Kernel for Notices {
+    type Event = Event;
+
+    fn wait(&self, events: &mut Vec<Event>, _: usize, timeout: Option<Duration>) -> io::Result<()> {
+        let mut given = self.given.lock().unwrap();
+        while !*given && timeout.is_none() {
+            given = self.changed.wait(given).unwrap();
+        }
+        if std::mem::take(&mut *given) {
+            events.push(Event::Notice);
+        }
+        Ok(())
+    }
+
+    fn notify(&self) {
+        *self.given.lock().unwrap() = true;
+        self.changed.notify_one();
+    }
+}
+
+struct Poller {
+    readiness: Readiness<Event>,
+    kernel: Notices,
+}
+
+impl Poller {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { readiness: Readiness::new(), kernel: Notices::default() })
+    }
+
+    fn slot(&self, token: usize) -> Slot {
+        self.readiness.slot(Event::Token(token), Repeat::Never)
+    }
+
+    fn wake(&self, slot: &Slot) {
+        self.readiness.set(slot, &self.kernel);
+    }
+
+    fn wait(&self, capacity: usize, timeout: Option<Duration>) -> Vec<usize> {
+        let mut events = Vec::with_capacity(capacity);
+        let deadline = Deadline::after(timeout);
+        self.readiness.wait(&self.kernel, &mut events, &deadline, OnSignal::Continue).unwrap();
+        let tokens = events.iter().map(|event| match event {
+            Event::Token(token) => *token,
+            Event::Notice => panic!("a notice was handed out"),
+        });
+        tokens.collect()
+    }
+
+    fn look(&self) -> Vec<usize> {
+        self.wait(8, Some(Duration::ZERO))
+    }
+}
+
+fn check(preemptions: Option<usize>, model: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = preemptions;
+    builder.check(model);
+}
+
+/// Sleeping or not, a wait sees the wake, and what was written before it.
+#[test]
+fn data_before_a_wake_is_seen_after_the_wait() {
+    check(None, || {
+        let poller = Poller::new();
+        let data = Arc::new(AtomicUsize::new(0));
+        let waker = thread::spawn({
+            let (poller, data, slot) = (poller.clone(), data.clone(), poller.slot(5));
+            move || {
+                data.store(1, Relaxed);
+                poller.wake(&slot);
+            }
+        });
+        assert_eq!(poller.wait(8, None), [5]);
+        assert_eq!(data.load(Relaxed), 1);
+        waker.join().unwrap();
+        assert_eq!(poller.look(), []);
+    });
+}
+
+/// A wake that finds its mark set still reaches a wait that begins after it.
+#[test]
+fn the_last_of_many_wakes_is_seen() {
+    check(Some(3), || {
+        let poller = Poller::new();
+        let data = Arc::new(AtomicUsize::new(0));
+        let slot = Arc::new(poller.slot(5));
+        let wakers: Vec<_> = (0..2)
+            .map(|_| {
+                let (poller, data, slot) = (poller.clone(), data.clone(), slot.clone());
+                thread::spawn(move || {
+                    data.fetch_add(1, Relaxed);
+                    poller.wake(&slot);
+                })
+            })
+            .collect();
+        while data.load(Relaxed) < 2 {
+            assert_eq!(poller.wait(8, None), [5]);
+        }
+        for waker in wakers {
+            waker.join().unwrap();
+        }
+        assert!(poller.look().len() <= 1);
+        assert_eq!(poller.look(), []);
+    });
+}
+
+/// A buffer that has room for one passes the rest on, and nobody sleeps beside it.
+#[test]
+fn two_waits_share_two_wakes() {
+    check(Some(3), || {
+        let poller = Poller::new();
+        let (one, two) = (poller.slot(1), poller.slot(2));
+        let waiter = thread::spawn({
+            let poller = poller.clone();
+            move || poller.wait(1, None)
+        });
+        let waker = thread::spawn({
+            let poller = poller.clone();
+            move || {
+                poller.wake(&one);
+                poller.wake(&two);
+            }
+        });
+        let mut seen = poller.wait(1, None);
+        seen.extend(waiter.join().unwrap());
+        waker.join().unwrap();
+        seen.sort_unstable();
+        assert_eq!(seen, [1, 2]);
+        assert_eq!(poller.look(), []);
+    });
+}
+
+/// Two wakers of one token beside two waits: each wait gets one report, or one gets both wakes.
+#[test]
+fn a_wait_that_finds_nothing_sleeps_on() {
+    check(Some(3), || {
+        let poller = Poller::new();
+        let slots = [poller.slot(1), poller.slot(2)];
+        let wakers = slots.map(|slot| {
+            let poller = poller.clone();
+            thread::spawn(move || poller.wake(&slot))
+        });
+        let mut seen = BTreeSet::new();
+        while seen.len() < 2 {
+            let tokens = poller.wait(8, None);
+            assert!(!tokens.is_empty());
+            for token in tokens {
+                assert!(seen.insert(token), "reported twice");
+            }
+        }
+        for waker in wakers {
+            waker.join().unwrap();
+        }
+        assert_eq!(poller.look(), []);
+    });
+}
+
+/// A slot changes hands only after its wake was reported under its own token.
+#[test]
+fn a_released_slot_keeps_its_wake() {
+    check(Some(3), || {
+        let poller = Poller::new();
+        let old = poller.slot(1);
+        let waker = thread::spawn({
+            let poller = poller.clone();
+            move || {
+                poller.wake(&old);
+                poller.readiness.release(&old);
+                let new = poller.slot(2);
+                poller.wake(&new);
+                poller.readiness.release(&new);
+            }
+        });
+        let mut seen = Vec::new();
+        while seen.len() < 2 {
+            seen.extend(poller.wait(1, None));
+        }
+        waker.join().unwrap();
+        assert_eq!(seen, [1, 2]);
+        assert_eq!(poller.look(), []);
+    });
+}
+
+/// What is set while nobody waits is on the descriptor once it was handed out.
+#[test]
+fn a_watched_kernel_object_has_the_notice() {
+    check(None, || {
+        let poller = Poller::new();
+        let slot = poller.slot(1);
+        let waker = thread::spawn({
+            let poller = poller.clone();
+            move || poller.wake(&slot)
+        });
+        poller.readiness.watch(&poller.kernel);
+        waker.join().unwrap();
+        assert!(*poller.kernel.given.lock().unwrap());
+        assert_eq!(poller.look(), [1]);
+        assert!(!*poller.kernel.given.lock().unwrap());
+    });
+}
+
+/// One interrupt, one wait.
+#[test]
+fn an_interrupt_ends_one_wait() {
+    check(None, || {
+        let poller = Poller::new();
+        let interrupter = thread::spawn({
+            let poller = poller.clone();
+            move || poller.readiness.interrupt(&poller.kernel)
+        });
+        assert_eq!(poller.wait(8, None), []);
+        interrupter.join().unwrap();
+    });
+}
