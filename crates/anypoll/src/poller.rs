@@ -128,6 +128,7 @@ impl Poller {
     /// otherwise, none of which a working program sees.
     ///
     /// [prctl(2)]: https://man7.org/linux/man-pages/man2/prctl.2.html
+    #[inline]
     pub fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         events.clear();
         self.run(events, &Deadline::after(timeout), OnSignal::Continue)

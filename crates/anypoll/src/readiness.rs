@@ -17,6 +17,7 @@
 //! The tests compile this file a second time, over loom's atomics (`tests/loom.rs`).
 
 use std::io;
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed};
@@ -34,12 +35,8 @@ pub(crate) trait Kernel {
     /// Appends at most `limit` events to what is in `events`, which has room for them.
     ///
     /// May return early, and with nothing. A notice is appended as an event of its own.
-    fn wait(
-        &self,
-        events: &mut Vec<Self::Event>,
-        limit: usize,
-        timeout: Option<Duration>,
-    ) -> io::Result<()>;
+    fn wait(&self, events: &mut Vec<Self::Event>, limit: usize, timeout: Timeout)
+    -> io::Result<()>;
 
     /// Makes a `wait` that runs or comes return with a notice. Safe in a signal handler.
     fn notify(&self);
@@ -60,17 +57,18 @@ pub(crate) enum OnSignal {
 }
 
 const WORD: usize = usize::BITS as usize;
-/// One thread that will sleep, in the upper bits of `state`.
-const SLEEPER: usize = 1 << (WORD - 16);
+/// One thread that will sleep; the lower 16 bits of `state` count them.
+const SLEEPER: usize = 1;
 /// A descriptor was handed out: somebody may sleep elsewhere.
-const WATCHED: usize = SLEEPER >> 1;
-const INTERRUPT: usize = SLEEPER >> 2;
+const WATCHED: usize = 1 << 16;
+const ANYBODY: usize = 2 * WATCHED - 1;
+const INTERRUPT: usize = 1 << 17;
 /// The other bits stand for groups of words.
 const GROUPS: usize = WORD - 18;
-const PENDING: usize = WATCHED - 1;
+const PENDING: usize = !ANYBODY;
 
 fn group(word: usize) -> usize {
-    1 << (word % GROUPS)
+    1 << (word % GROUPS + 18)
 }
 
 /// The pending bit of one slot, to be set from anywhere.
@@ -187,11 +185,12 @@ impl<E: Record> Readiness<E> {
     }
 
     fn announce(&self, what: usize, kernel: &(impl Kernel + ?Sized)) {
-        if self.state.fetch_or(what, AcqRel) >= WATCHED {
+        if self.state.fetch_or(what, AcqRel) & ANYBODY != 0 {
             self.notify(kernel);
         }
     }
 
+    #[cold]
     fn notify(&self, kernel: &(impl Kernel + ?Sized)) {
         if !self.notified.swap(true, AcqRel) {
             kernel.notify();
@@ -202,16 +201,9 @@ impl<E: Record> Readiness<E> {
         self.state.load(Acquire) & PENDING != 0
     }
 
-    /// What this wait leaves behind is another's.
-    fn pass_on(&self, kernel: &(impl Kernel + ?Sized)) {
-        let state = self.state.load(Acquire);
-        if state & PENDING != 0 && state >= WATCHED {
-            self.notify(kernel);
-        }
-    }
-
     /// Appends what is set while there is room. Returns whether there was an interrupt.
-    fn collect(&self, events: &mut Vec<E>, capacity: usize) -> bool {
+    #[cold]
+    fn collect(&self, kernel: &(impl Kernel + ?Sized), events: &mut Vec<E>) -> bool {
         let mut slots = self.slots();
         let Slots { entries, words, free, cursor } = &mut *slots;
         let pending = self.state.fetch_and(!PENDING, AcqRel) & PENDING;
@@ -231,7 +223,7 @@ impl<E: Record> Readiness<E> {
             let mut set = words[nth].load(Acquire) & part;
             let mut taken = 0;
             while set != 0 {
-                if events.len() == capacity {
+                if events.len() == events.capacity() {
                     left |= group(nth);
                     break;
                 }
@@ -257,18 +249,16 @@ impl<E: Record> Readiness<E> {
         if *cursor == entries.len() {
             *cursor = 0;
         }
+        drop(slots);
         if left != 0 {
-            self.state.fetch_or(left, AcqRel);
+            // What this wait leaves behind is another's.
+            self.announce(left, kernel);
         }
         pending & INTERRUPT != 0
     }
 
-    /// How much of a buffer the kernel may fill while slots are set: not all, and not nothing.
-    fn kernels_share(&self, room: usize) -> usize {
-        if room == 1 { usize::from(self.turn.fetch_xor(true, Relaxed)) } else { room / 2 }
-    }
-
     /// Waits for either kind of readiness and appends it to `events`, up to its capacity.
+    #[inline]
     pub(crate) fn wait<K: Kernel<Event = E> + ?Sized>(
         &self,
         kernel: &K,
@@ -276,73 +266,125 @@ impl<E: Record> Readiness<E> {
         deadline: &Deadline,
         on_signal: OnSignal,
     ) -> io::Result<()> {
-        let (start, capacity) = (events.len(), events.capacity());
-        if start == capacity {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "the Events have no room left: make them with a capacity of at least 1",
-            ));
+        let start = events.len();
+        if start == events.capacity() {
+            return Err(no_room());
         }
         let mut timeout = deadline.timeout;
-        let result = loop {
-            let room = capacity - start;
-            let (limit, block) = if self.is_pending() {
-                (self.kernels_share(room), false)
+        loop {
+            let (result, noticed) = if self.is_pending() {
+                self.wait_beside(kernel, events)
             } else {
-                (room, timeout != Some(Duration::ZERO))
+                self.wait_alone(kernel, events, timeout)
             };
-            let timeout_now = if block { timeout } else { Some(Duration::ZERO) };
-            let (result, noticed) = self.wait_kernel(kernel, events, limit, timeout_now);
-            let interrupted = self.is_pending() && self.collect(events, capacity);
+            let interrupted = self.is_pending() && self.collect(kernel, events);
             if events.len() > start || interrupted {
-                break Ok(());
+                return Ok(());
             }
-            match result {
-                Err(e) if e.kind() != io::ErrorKind::Interrupted => break Err(e),
-                Err(e) if on_signal == OnSignal::Return => break Err(e),
-                _ => {}
+            match Self::next_timeout(result, noticed, deadline, on_signal) {
+                ControlFlow::Continue(next) => timeout = next,
+                ControlFlow::Break(result) => return result,
             }
-            timeout = deadline.remaining();
-            // A notice may have taken the room of an event.
-            if timeout == Some(Duration::ZERO) && !noticed {
-                break Ok(());
-            }
-        };
-        self.pass_on(kernel);
-        result
+        }
     }
 
-    /// Also says whether a notice was received.
-    fn wait_kernel<K: Kernel<Event = E> + ?Sized>(
+    /// What to do after a wait that brought nothing.
+    #[cold]
+    fn next_timeout(
+        result: io::Result<()>,
+        noticed: bool,
+        deadline: &Deadline,
+        on_signal: OnSignal,
+    ) -> ControlFlow<io::Result<()>, Timeout> {
+        if let Err(error) = result {
+            if error.kind() != io::ErrorKind::Interrupted || on_signal == OnSignal::Return {
+                return ControlFlow::Break(Err(error));
+            }
+        }
+        match deadline.remaining() {
+            // A notice may have taken the room of an event.
+            Timeout::ZERO if !noticed => ControlFlow::Break(Ok(())),
+            remaining => ControlFlow::Continue(remaining),
+        }
+    }
+
+    /// Looks at what the kernel has while slots are set. They get the rest of the room.
+    #[cold]
+    fn wait_beside<K: Kernel<Event = E> + ?Sized>(
         &self,
         kernel: &K,
         events: &mut Vec<E>,
-        limit: usize,
-        timeout: Option<Duration>,
     ) -> (io::Result<()>, bool) {
+        let room = events.capacity() - events.len();
+        let limit =
+            if room == 1 { usize::from(self.turn.fetch_xor(true, Relaxed)) } else { room / 2 };
         if limit == 0 {
             return (Ok(()), false);
         }
         let start = events.len();
-        let result = if timeout == Some(Duration::ZERO) {
-            kernel.wait(events, limit, timeout)
+        let result = kernel.wait(events, limit, Timeout::ZERO);
+        (result, self.take_notice(events, start))
+    }
+
+    fn wait_alone<K: Kernel<Event = E> + ?Sized>(
+        &self,
+        kernel: &K,
+        events: &mut Vec<E>,
+        timeout: Timeout,
+    ) -> (io::Result<()>, bool) {
+        let start = events.len();
+        let room = events.capacity() - start;
+        let result = if timeout == Timeout::ZERO {
+            kernel.wait(events, room, timeout)
         } else {
             let before = self.state.fetch_add(SLEEPER, AcqRel);
             let result =
-                if before & PENDING == 0 { kernel.wait(events, limit, timeout) } else { Ok(()) };
+                if before & PENDING == 0 { kernel.wait(events, room, timeout) } else { Ok(()) };
             self.state.fetch_sub(SLEEPER, AcqRel);
             result
         };
+        (result, self.take_notice(events, start))
+    }
+
+    /// Whether a notice was received.
+    fn take_notice(&self, events: &mut Vec<E>, start: usize) -> bool {
         // A notice in the batch was sent after this was set, and nobody else clears it.
-        if !self.notified.load(Acquire) {
-            return (result, false);
-        }
+        self.notified.load(Acquire) && self.find_notice(events, start)
+    }
+
+    #[cold]
+    fn find_notice(&self, events: &mut Vec<E>, start: usize) -> bool {
         let notice = events[start..].iter().position(Record::is_notice);
-        if let Some(at) = notice {
+        notice.is_some_and(|at| {
             events.swap_remove(start + at);
-            self.notified.swap(false, AcqRel);
-        }
-        (result, notice.is_some())
+            self.notified.swap(false, AcqRel)
+        })
+    }
+}
+
+#[cold]
+fn no_room() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidInput,
+        "the Events have no room left: make them with a capacity of at least 1",
+    )
+}
+
+/// How long to sleep, in nanoseconds. What is longer than those can say is as good as for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Timeout(u64);
+
+impl Timeout {
+    pub(crate) const ZERO: Self = Self(0);
+    pub(crate) const FOREVER: Self = Self(u64::MAX);
+
+    #[inline]
+    fn new(duration: Duration) -> Self {
+        u64::try_from(duration.as_nanos()).map_or(Self::FOREVER, Self)
+    }
+
+    pub(crate) fn nanoseconds(self) -> Option<u64> {
+        (self != Self::FOREVER).then_some(self.0)
     }
 }
 
@@ -350,29 +392,34 @@ impl<E: Record> Readiness<E> {
 #[derive(Debug)]
 pub(crate) struct Deadline {
     /// What is left at the start.
-    timeout: Option<Duration>,
+    timeout: Timeout,
     at: Option<Instant>,
 }
 
 impl Deadline {
-    /// A timeout that is beyond the clock never ends.
+    #[inline]
     pub(crate) fn after(timeout: Option<Duration>) -> Self {
-        match timeout {
-            None | Some(Duration::ZERO) => Self { timeout, at: None },
-            Some(duration) => Self { timeout, at: Instant::now().checked_add(duration) },
-        }
+        let timeout = timeout.map_or(Timeout::FOREVER, Timeout::new);
+        let ends = timeout != Timeout::ZERO && timeout != Timeout::FOREVER;
+        // A moment beyond the clock never comes.
+        let at =
+            if ends { Instant::now().checked_add(Duration::from_nanos(timeout.0)) } else { None };
+        Self { timeout, at }
     }
 
     pub(crate) fn at(deadline: Option<Instant>) -> Self {
-        let timeout = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        let timeout = deadline.map_or(Timeout::FOREVER, until);
         Self { timeout, at: deadline }
     }
 
-    fn remaining(&self) -> Option<Duration> {
+    fn remaining(&self) -> Timeout {
         match self.at {
-            Some(at) => Some(at.saturating_duration_since(Instant::now())),
-            None if self.timeout == Some(Duration::ZERO) => Some(Duration::ZERO),
-            None => None,
+            Some(at) => until(at),
+            None => self.timeout,
         }
     }
+}
+
+fn until(at: Instant) -> Timeout {
+    Timeout::new(at.saturating_duration_since(Instant::now()))
 }

@@ -20,7 +20,7 @@ use loom::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 
-use readiness::{Deadline, Kernel, OnSignal, Readiness, Record, Repeat, Slot};
+use readiness::{Deadline, Kernel, OnSignal, Readiness, Record, Repeat, Slot, Timeout};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Event {
@@ -44,9 +44,9 @@ struct Notices {
 impl Kernel for Notices {
     type Event = Event;
 
-    fn wait(&self, events: &mut Vec<Event>, _: usize, timeout: Option<Duration>) -> io::Result<()> {
+    fn wait(&self, events: &mut Vec<Event>, _: usize, timeout: Timeout) -> io::Result<()> {
         let mut given = self.given.lock().unwrap();
-        while !*given && timeout.is_none() {
+        while !*given && timeout == Timeout::FOREVER {
             given = self.changed.wait(given).unwrap();
         }
         if std::mem::take(&mut *given) {

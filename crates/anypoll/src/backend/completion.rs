@@ -20,14 +20,13 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt::Debug;
 use std::io;
 use std::sync::{Mutex, MutexGuard};
-use std::time::Duration;
 
 use super::arming::Arming;
 use super::sources::{Key, Object, Sources};
 use super::{AddError, KernelRecord, Record, Selector};
 use crate::event::{Conditions, Event, Token};
 use crate::interest::{Interest, Mode};
-use crate::readiness::Kernel;
+use crate::readiness::{Kernel, Timeout};
 use crate::sys::{Handle, OwnedHandle};
 
 /// A kernel with these manners.
@@ -54,7 +53,7 @@ pub(super) trait Port: Debug + Send + Sync {
         &self,
         completions: &mut Vec<Completed>,
         limit: usize,
-        timeout: Option<Duration>,
+        timeout: Timeout,
     ) -> io::Result<()>;
 
     fn notify(&self);
@@ -251,12 +250,7 @@ impl<P: Port> Selector for Completion<P> {
 impl<P: Port> Kernel for Completion<P> {
     type Event = Event;
 
-    fn wait(
-        &self,
-        events: &mut Vec<Event>,
-        limit: usize,
-        timeout: Option<Duration>,
-    ) -> io::Result<()> {
+    fn wait(&self, events: &mut Vec<Event>, limit: usize, timeout: Timeout) -> io::Result<()> {
         let mut state = self.lock();
         self.flush(&mut state)?;
         let mut batch = state.batches.pop().unwrap_or_default();
@@ -290,7 +284,7 @@ impl<P: Port> Drop for Completion<P> {
         }
         let mut batch = Vec::new();
         while !state.orphans.is_empty() {
-            if self.port.dequeue(&mut batch, 64, None).is_err() {
+            if self.port.dequeue(&mut batch, 64, Timeout::FOREVER).is_err() {
                 // Nothing more can be learned, so leak what is still in use.
                 std::mem::forget(std::mem::take(&mut state.orphans));
             }

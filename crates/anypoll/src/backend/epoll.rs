@@ -2,8 +2,8 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Duration;
 
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::event::{EventfdFlags, eventfd};
@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use super::{AddError, KernelRecord, Selector};
 use crate::event::{Conditions, Event, Token};
 use crate::interest::{Interest, Mode};
-use crate::readiness::Kernel;
+use crate::readiness::{Kernel, Timeout};
 
 /// The data of the notice. Odd and, on 64-bit systems, outside of what an address can be; on
 /// 32-bit systems outside of what a token can be.
@@ -104,54 +104,31 @@ impl Selector for Epoll {
 impl Kernel for Epoll {
     type Event = Event;
 
-    fn wait(
-        &self,
-        events: &mut Vec<Event>,
-        limit: usize,
-        timeout: Option<Duration>,
-    ) -> io::Result<()> {
-        let spare = events.spare_capacity_mut();
-        let room = i32::try_from(limit.min(spare.len())).unwrap_or(i32::MAX);
-        let buffer = spare.as_mut_ptr().cast::<libc::epoll_event>();
-        let epoll = self.epoll.as_raw_fd();
-        let count = match Timeout::new(timeout) {
-            // SAFETY: `buffer` has room for `room` records, and an `Event` is one.
-            Timeout::Millis(millis) => unsafe { libc::epoll_wait(epoll, buffer, room, millis) },
-            Timeout::Exact(timespec) => {
-                // SAFETY: as above; `timespec` has the kernel's layout and outlives the call, and
-                // no signal mask is given.
-                let count = unsafe {
-                    libc::syscall(
-                        libc::SYS_epoll_pwait2,
-                        epoll,
-                        buffer,
-                        room,
-                        &raw const timespec,
-                        std::ptr::null::<libc::sigset_t>(),
-                        0_usize,
-                    )
-                };
-                if count < 0 {
-                    let error = io::Error::last_os_error();
-                    if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) {
-                        WITHOUT_PWAIT2.store(true, Relaxed);
-                        return self.wait(events, limit, timeout);
-                    }
-                    return Err(error);
-                }
-                i32::try_from(count).unwrap_or(i32::MAX)
-            }
+    fn wait(&self, events: &mut Vec<Event>, limit: usize, timeout: Timeout) -> io::Result<()> {
+        let Some(millis) = milliseconds(timeout) else {
+            return self.wait_exactly(events, limit, timeout);
         };
-        let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
-        // SAFETY: the kernel has written `count` records behind what was there.
-        unsafe { events.set_len(events.len() + count) };
-        Ok(())
+        let (buffer, room) = spare(events, limit);
+        // SAFETY: `buffer` has room for `room` records.
+        let count = unsafe { libc::epoll_wait(self.epoll.as_raw_fd(), buffer, room, millis) };
+        // SAFETY: this many records were written into the spare capacity.
+        unsafe { extend(events, count) }
     }
 
     fn notify(&self) {
         // The only error would be a full counter, after 2^64 notices.
         let _ = rustix::io::write(&self.notice, &1_u64.to_ne_bytes());
     }
+}
+
+/// What the call that every kernel and every sandbox knows takes, if that is exact or must do.
+fn milliseconds(timeout: Timeout) -> Option<i32> {
+    let Some(nanos) = timeout.nanoseconds() else { return Some(-1) };
+    if nanos % 1_000_000 != 0 && !WITHOUT_PWAIT2.load(Relaxed) {
+        return None;
+    }
+    // Too long for the call is cut, and the wait goes on after it.
+    Some(i32::try_from(nanos.div_ceil(1_000_000)).unwrap_or(i32::MAX))
 }
 
 /// `struct __kernel_timespec`, which has 64 bits on every system.
@@ -161,26 +138,61 @@ struct Timespec {
     nanoseconds: i64,
 }
 
-enum Timeout {
-    Millis(i32),
-    Exact(Timespec),
+impl Epoll {
+    #[inline(never)]
+    fn wait_exactly(
+        &self,
+        events: &mut Vec<Event>,
+        limit: usize,
+        timeout: Timeout,
+    ) -> io::Result<()> {
+        let nanos = timeout.nanoseconds().unwrap_or(u64::MAX);
+        let timespec = Timespec {
+            seconds: (nanos / 1_000_000_000).cast_signed(),
+            nanoseconds: (nanos % 1_000_000_000).cast_signed(),
+        };
+        let (buffer, room) = spare(events, limit);
+        // SAFETY: `buffer` has room for `room` records, `timespec` has the kernel's layout and
+        // outlives the call, and there is no signal mask.
+        let count = unsafe {
+            libc::syscall(
+                libc::SYS_epoll_pwait2,
+                self.epoll.as_raw_fd(),
+                buffer,
+                room,
+                &raw const timespec,
+                ptr::null::<libc::sigset_t>(),
+                0,
+            )
+        };
+        // SAFETY: this many records were written into the spare capacity.
+        let result = unsafe { extend(events, count) };
+        match result.as_ref().err().and_then(io::Error::raw_os_error) {
+            Some(libc::ENOSYS | libc::EPERM) => {
+                WITHOUT_PWAIT2.store(true, Relaxed);
+                self.wait(events, limit, timeout)
+            }
+            _ => result,
+        }
+    }
 }
 
-impl Timeout {
-    /// Whole milliseconds take the call that every kernel and every sandbox knows.
-    fn new(timeout: Option<Duration>) -> Self {
-        let Some(timeout) = timeout else { return Self::Millis(-1) };
-        let nanoseconds = timeout.subsec_nanos();
-        if nanoseconds % 1_000_000 == 0 || WITHOUT_PWAIT2.load(Relaxed) {
-            // Too long for the call is cut, and the wait goes on after it.
-            let millis = timeout.as_nanos().div_ceil(1_000_000);
-            return Self::Millis(i32::try_from(millis).unwrap_or(i32::MAX));
-        }
-        Self::Exact(Timespec {
-            seconds: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
-            nanoseconds: i64::from(nanoseconds),
-        })
-    }
+/// Where the kernel may write, and how many records. An `Event` is one.
+fn spare(events: &mut Vec<Event>, limit: usize) -> (*mut libc::epoll_event, i32) {
+    let spare = events.spare_capacity_mut();
+    let room = i32::try_from(limit.min(spare.len())).unwrap_or(i32::MAX);
+    (spare.as_mut_ptr().cast(), room)
+}
+
+/// # Safety
+///
+/// `count` is what a system call returned that wrote so many records into the spare capacity.
+unsafe fn extend(events: &mut Vec<Event>, count: impl TryInto<usize>) -> io::Result<()> {
+    let count = count.try_into().map_err(|_| io::Error::last_os_error())?;
+    let len = events.len() + count;
+    // SAFETY: the caller's promise.
+    unsafe { events.set_len(len) };
+    Ok(())
 }
 
 impl KernelRecord for libc::epoll_event {

@@ -8,7 +8,6 @@
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::{Condvar, Mutex, MutexGuard};
-use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -17,7 +16,7 @@ use super::sources::{Key, Object, Sources};
 use super::{AddError, KernelRecord, Record, Selector};
 use crate::event::{Conditions, Event, Token};
 use crate::interest::{Interest, Mode};
-use crate::readiness::Kernel;
+use crate::readiness::{Kernel, Timeout};
 use crate::sys;
 
 #[derive(Debug)]
@@ -193,6 +192,12 @@ const NAMES: [(PollFlags, Conditions); 7] = [
     (PollFlags::NVAL, Conditions::ERROR),
 ];
 
+/// A day at most: a wait that comes back early goes on.
+pub(super) fn timespec(timeout: Timeout) -> Option<Timespec> {
+    let nanos = timeout.nanoseconds()?.min(86_400_000_000_000).cast_signed();
+    Some(Timespec { tv_sec: nanos / 1_000_000_000, tv_nsec: nanos % 1_000_000_000 })
+}
+
 fn flags(wanted: Interest) -> PollFlags {
     let asked = NAMES.iter().filter(|(_, c)| Conditions::of(wanted).intersects(*c));
     asked.map(|(flag, _)| *flag).collect()
@@ -264,18 +269,8 @@ impl Selector for Poll {
 impl Kernel for Poll {
     type Event = Event;
 
-    fn wait(
-        &self,
-        events: &mut Vec<Event>,
-        limit: usize,
-        timeout: Option<Duration>,
-    ) -> io::Result<()> {
-        // A wait that comes back early goes on.
-        let timeout = timeout.map(|timeout| timeout.min(Duration::from_secs(86_400)));
-        let timeout = timeout.map(|timeout| Timespec {
-            tv_sec: timeout.as_secs().cast_signed(),
-            tv_nsec: timeout.subsec_nanos().into(),
-        });
+    fn wait(&self, events: &mut Vec<Event>, limit: usize, timeout: Timeout) -> io::Result<()> {
+        let timeout = timespec(timeout);
         let mut list = self.enter();
         let result = poll(&mut list.fds, timeout.as_ref());
         self.come_out(list, events, limit);

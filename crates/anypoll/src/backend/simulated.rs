@@ -8,17 +8,18 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard};
-use std::time::Duration;
 
 use rustix::event::epoll::{self, CreateFlags, Event as Record, EventData, EventFlags};
-use rustix::event::{EventfdFlags, Timespec, eventfd};
+use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 
 use super::AddError;
 use super::completion::{Completed, Port as Manners};
+use super::poll::timespec;
 use super::sources::Key;
 use crate::event::Conditions;
 use crate::interest::Interest;
+use crate::readiness::Timeout;
 
 const NOTICE: u64 = 0;
 const LATE: u64 = 1;
@@ -114,13 +115,10 @@ impl Manners for Port {
         &self,
         completions: &mut Vec<Completed>,
         limit: usize,
-        timeout: Option<Duration>,
+        timeout: Timeout,
     ) -> io::Result<()> {
-        let timeout = if self.lock().late.is_empty() { timeout } else { Some(Duration::ZERO) };
-        let timeout = timeout.map(|timeout| Timespec {
-            tv_sec: timeout.as_secs().min(86_400).cast_signed(),
-            tv_nsec: timeout.subsec_nanos().into(),
-        });
+        let late = !self.lock().late.is_empty();
+        let timeout = timespec(if late { Timeout::ZERO } else { timeout });
         let mut batch: Vec<Record> = Vec::with_capacity(limit.min(64));
         epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut batch), timeout.as_ref())?;
         let mut state = self.lock();
