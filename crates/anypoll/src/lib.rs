@@ -1,4 +1,141 @@
-//! A portable epoll.
+//! A portable epoll: one thread watches any number of the objects that the standard library hands
+//! out (sockets, pipes, children, terminals, files) and learns which can be used now.
+//!
+//! anypoll stands *beside* std, not instead of it. You keep `std::net::TcpStream`,
+//! `std::process::Child`, `std::io::PipeReader`, `std::task::Waker`; this crate adds the waiting.
+//! It has no reactor, no executor and no protocol: those are built on it.
+//!
+//! # A tour
+//!
+//! ```
+//! use std::io::{Read, Write};
+//! use std::net::{TcpListener, TcpStream};
+//! use std::time::Duration;
+//!
+//! use anypoll::{Events, Interest, Mode, Poller, Token};
+//!
+//! const LISTENER: Token = Token(0);
+//! const CLIENT: Token = Token(1);
+//! const SERVER: Token = Token(2);
+//!
+//! // A poller is a handle: cloned and shared as one likes.
+//! let poller = Poller::new()?;
+//!
+//! // The objects are std's. Registering changes nothing on them: what is to be non-blocking is
+//! // made so by its owner.
+//! let listener = TcpListener::bind("127.0.0.1:0")?;
+//! listener.set_nonblocking(true)?;
+//! let client = TcpStream::connect(listener.local_addr()?)?;
+//!
+//! // A registration owns its object; dropping it ends both.
+//! let listener = poller.register(listener, LISTENER, Interest::READABLE, Mode::Level)?;
+//! let mut client = poller.register(client, CLIENT, Interest::READABLE, Mode::Level)?;
+//! let mut server = None;
+//!
+//! // A waker makes the poller report a token, from any thread or signal handler.
+//! let waker = poller.waker(Token(9));
+//! std::thread::spawn(move || waker.wake());
+//!
+//! let mut events = Events::default();
+//! let (mut woken, mut answered) = (false, false);
+//! while !(woken && answered) {
+//!     poller.wait(&mut events, Some(Duration::from_secs(10)))?;
+//!     for event in &events {
+//!         match event.token() {
+//!             LISTENER => {
+//!                 let (stream, _) = listener.get_ref().accept()?;
+//!                 stream.set_nonblocking(true)?;
+//!                 (&stream).write_all(b"hello")?;
+//!                 server = Some(poller.register(stream, SERVER, Interest::READABLE, Mode::Level)?);
+//!             }
+//!             CLIENT => {
+//!                 let mut buf = [0; 16];
+//!                 let n = client.read(&mut buf)?; // one call after one report does not block
+//!                 answered = &buf[..n] == b"hello";
+//!             }
+//!             SERVER => drop(server.take()),
+//!             _ => woken = true,
+//!         }
+//!     }
+//! }
+//! # std::io::Result::Ok(())
+//! ```
+//!
+//! - [`Poller`] registers objects, waits, and makes [`Waker`]s.
+//! - [`Registered`] is an object together with its registration. It reads and writes as the object
+//!   does; [`Registered::try_io`] is for everything else.
+//! - [`Source`] is what can be registered: whatever lends its descriptor, owned or borrowed.
+//! - [`Interest`] says which directions, [`Mode`] when a readiness is told:
+//!   [`Level`](Mode::Level) while it lasts, [`Edge`](Mode::Edge) when it begins,
+//!   [`Oneshot`](Mode::Oneshot) once.
+//! - [`Event`] says what can be done now; its page has the table of what each situation looks like.
+//! - For faces of one's own there is a [low level](Poller#low-level) whose registrations are named
+//!   by handle.
+//!
+//! # The contract
+//!
+//! What is promised here is promised on every system in the same words, and a test holds each
+//! promise on every backend that can run. Promises speak of a token and a condition: a system may
+//! bring two events where another brings one.
+//!
+//! 1. **Nothing is lost.** What is ready when it is registered, or becomes ready after, is reported
+//!    by a later wait. An event may arrive before `register` has returned. Where the kernel has no
+//!    edges (poll(2), Windows, event ports, WASI), [`Mode::Edge`] holds for a would-block that
+//!    [`Registered`], [`try_io`](Registered::try_io) or [`rearm`](Registered::rearm) has seen.
+//! 2. **Modes.** *Level*: reported while it lasts; when more is ready than fits the buffer, in
+//!    turn, starving nobody, wakers included. *Edge*: when it becomes ready, and after
+//!    [`set_interest`](Registered::set_interest); any activity on the object may report again, and
+//!    one event may show every direction that is ready then. *Oneshot*: each direction at most once
+//!    per `set_interest`; after one report the other direction may or may not come.
+//! 3. **Nothing is invented.** An object that neither side touches causes no event. A would-block
+//!    in one direction never arms the other.
+//! 4. **Off is off.** Once a removal (a drop, [`into_inner`](Registered::into_inner)) has returned,
+//!    no wait that *starts* later reports the token, also where a duplicate of the descriptor lives
+//!    on. Events that were handed out already, in this thread's buffer or another's, are the user's
+//!    to ignore. A removal closes what was held for the object: its peer sees the end, even while a
+//!    thread sleeps in a wait. Dropping a [`Waker`] takes back no wake that has returned.
+//! 5. **Errors and resets always arrive**, with an empty interest too where the system can.
+//!    [`is_read_closed`](Event::is_read_closed): the peer ended its direction, or none is left;
+//!    needs `READABLE`. [`is_write_closed`](Event::is_write_closed): ours can no longer be used. A
+//!    TCP peer's close looks like a half-close until a reset.
+//! 6. **Time.** An empty return is never before the timeout, by `Instant`. Zero never blocks. The
+//!    resolution is the kernel's. Any `Duration` is accepted.
+//! 7. **A signal is not an error.** [`wait`](Poller::wait) goes on with the remaining time and
+//!    keeps what it has.
+//! 8. **A wake is not lost** under any interleaving: data written before [`wake`](Waker::wake) is
+//!    seen after the wait that reports it. There is no system call unless a thread has announced
+//!    that it will sleep.
+//! 9. **Any thread.** Registering, changing, removing and waking work from any thread while others
+//!    wait, and take effect at once. Several threads may wait on one poller: one Oneshot report
+//!    goes to exactly one of them, a Level report to whoever looks while it lasts.
+//! 10. **No allocation** in steady state, and one system call a wait.
+//! 11. **Misuse is an error, said clearly**: registering twice is `AlreadyExists`, changing what is
+//!     not there `NotFound`, an unsupported object says which and why. Never a panic, never
+//!     silence.
+//! 12. **The order of dropping never matters**: poller first, sources first, wakers last, during a
+//!     wait, leaked.
+//! 13. **A descriptor tells the truth**: whenever a wait with a timeout of zero would return
+//!     something, a [`descriptor`](Poller::descriptor) that was handed out is readable.
+//!
+//! ## Fork
+//!
+//! A forked child shares the kernel's registrations, and its drops would undo its parent's. In a
+//! forked child call nothing and drop nothing of this crate: `exec` or `_exit`. Every descriptor
+//! that the crate makes is close-on-exec, so `std::process::Command` is safe.
+//!
+//! ## Signals
+//!
+//! There is no module for them, since none is needed: [signal-hook]'s `low_level::pipe` writes to
+//! one end of a `UnixStream::pair`, and the other end is registered as any socket. Who writes a
+//! handler of their own may call [`Waker::wake`] in it.
+//!
+//! [signal-hook]: https://docs.rs/signal-hook
+//!
+//! # Features
+//!
+//! None is on by default.
+//!
+//! - `net`: [`net`](crate::net), what std's sockets lack (over socket2).
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -6,6 +143,7 @@ mod backend;
 mod event;
 mod interest;
 #[cfg(feature = "net")]
+#[cfg_attr(docsrs, doc(cfg(feature = "net")))]
 pub mod net;
 pub mod os;
 mod poller;

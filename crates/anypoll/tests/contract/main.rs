@@ -3,3 +3,4 @@
 mod support;
 
 mod p01_nothing_lost;
+mod p08_wakes;
