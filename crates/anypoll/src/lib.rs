@@ -135,7 +135,7 @@
 //!
 //! None is on by default.
 //!
-//! - `net`: [`net`](crate::net), what std's sockets lack (over socket2).
+//! - `net`: [`net`], what std's sockets lack (over socket2).
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
