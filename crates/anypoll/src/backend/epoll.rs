@@ -162,7 +162,7 @@ impl Epoll {
                 room,
                 &raw const timespec,
                 ptr::null::<libc::sigset_t>(),
-                0,
+                0_usize,
             )
         };
         // SAFETY: this many records were written into the spare capacity.
