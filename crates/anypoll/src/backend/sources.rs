@@ -25,6 +25,7 @@ pub(super) struct Object<X> {
     pub(super) token: Token,
     pub(super) arming: Arming,
     /// What the backend itself keeps.
+    #[allow(dead_code, reason = "poll(2) keeps nothing")]
     pub(super) extra: X,
 }
 
@@ -91,6 +92,7 @@ impl<X> Sources<X> {
         key
     }
 
+    #[allow(dead_code, reason = "poll(2) does not ask")]
     pub(super) fn keys(&self) -> Vec<Key> {
         self.iter_from(0).map(|(key, _)| key).collect()
     }
