@@ -235,7 +235,7 @@ impl Poller {
     ///
     /// [`NotFound`](io::ErrorKind::NotFound): the object is not registered here.
     pub fn rearm(&self, source: &(impl Source + ?Sized), interest: Interest) -> io::Result<()> {
-        self.selector().rearm(source.handle(), interest)
+        self.rearm_handle(source.handle(), interest)
     }
 
     /// Like [`wait`](Self::wait), but adds to what is in `events`, and returns
@@ -302,6 +302,14 @@ impl Poller {
         })
     }
 
+    pub(crate) fn rearm_handle(&self, handle: Handle<'_>, interest: Interest) -> io::Result<()> {
+        self.selector().rearm(handle, interest).or_else(|error| {
+            // What never blocks has nothing to be re-armed for.
+            let known = self.always_ready().contains_key(&sys::raw(handle));
+            if known { Ok(()) } else { Err(error) }
+        })
+    }
+
     pub(crate) fn remove_handle(&self, handle: Handle<'_>) -> io::Result<()> {
         self.selector()
             .remove(handle)
@@ -330,11 +338,13 @@ impl Poller {
         let duplicate = sys::duplicate(handle)?;
         let mut objects = self.always_ready();
         if let Some(old) = objects.get(&sys::raw(handle)) {
-            if sys::is_same_object(&old.duplicate, handle) {
+            if sys::is_same_object(&old.duplicate, handle)? {
                 return Err(io::ErrorKind::AlreadyExists.into());
             }
             self.readiness().remove(&old.slot);
         }
+        // As above, the other way round.
+        let _ = self.selector().remove(handle);
         let slot = self.always_ready_slot(token, interest, mode);
         objects.insert(sys::raw(handle), AlwaysReady { duplicate, slot });
         Ok(())
