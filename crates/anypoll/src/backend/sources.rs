@@ -69,7 +69,8 @@ impl<X> Sources<X> {
     pub(super) fn find_stale(&self, handle: Handle<'_>) -> io::Result<Option<Key>> {
         let key = self.by_handle.get(&sys::raw(handle)).copied();
         let object = key.and_then(|key| self.slots[key.index].as_ref());
-        if object.is_some_and(|object| sys::is_same_object(&object.duplicate, handle)) {
+        let same = object.map(|object| sys::is_same_object(&object.duplicate, handle));
+        if same.transpose()? == Some(true) {
             return Err(io::Error::new(
                 io::ErrorKind::AlreadyExists,
                 "the object is registered with this poller already: change its interest instead",
