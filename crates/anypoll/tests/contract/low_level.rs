@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anypoll::{AlwaysReadyObject, Backend, Conditions, Event, Events, Interest, Mode, Token};
 
 use crate::support::{
-    PATIENCE, expect_nothing, look, on_every_backend, poller, sleeping, wait_for, within_patience,
+    PATIENCE, expect_nothing, on_every_backend, poller, sleeping, wait_for, within_patience,
 };
 
 on_every_backend! {

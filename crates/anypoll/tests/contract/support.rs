@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::sync::{OnceLock, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::Duration;
 
@@ -89,21 +89,21 @@ pub(crate) fn sleeping<'scope, T: Send + 'scope>(
     run: impl FnOnce() -> T + Send + 'scope,
 ) -> ScopedJoinHandle<'scope, T> {
     // Spun on, so that the thread sleeps nowhere else.
-    let place = std::sync::Arc::new(OnceLock::new());
-    let there = std::sync::Arc::clone(&place);
+    let place = Arc::new(OnceLock::new());
+    let there = Arc::clone(&place);
     let thread = scope.spawn(move || {
         let me = fs::read_link("/proc/thread-self").unwrap();
         there.set(Path::new("/proc").join(me).join("syscall")).unwrap();
         run()
     });
     loop {
+        thread::yield_now();
         let Some(place) = place.get() else { continue };
         let Ok(call) = fs::read_to_string(place) else { return thread };
         let number = call.split(' ').next().and_then(|number| number.parse().ok());
         if number.is_some_and(|number| SLEEPS.contains(&number)) || thread.is_finished() {
             return thread;
         }
-        thread::yield_now();
     }
 }
 
