@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard};
 
@@ -121,8 +122,9 @@ impl Manners for Port {
     ) -> io::Result<()> {
         let late = !self.lock().late.is_empty();
         let timeout = timespec(if late { Timeout::ZERO } else { timeout });
-        let mut batch: Vec<Record> = Vec::with_capacity(limit.min(64));
-        epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut batch), timeout.as_ref())?;
+        let mut batch = [const { MaybeUninit::<Record>::uninit() }; 64];
+        let room = &mut batch[..limit.min(64)];
+        let (batch, _) = epoll::wait(&self.epoll, room, timeout.as_ref())?;
         let mut state = self.lock();
         for record in batch {
             match record.data.u64() {
