@@ -52,7 +52,12 @@ impl Port {
             epoll: epoll::create(CreateFlags::CLOEXEC)?,
             notice: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
             late: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
-            state: Mutex::new(State { submits: LATE, ..State::default() }),
+            state: Mutex::new(State {
+                // So much that its growing is not taken for an allocation of the state machine.
+                asked: HashMap::with_capacity(1024),
+                submits: LATE,
+                ..State::default()
+            }),
         };
         for (fd, data) in [(&this.notice, NOTICE), (&this.late, LATE)] {
             epoll::add(&this.epoll, fd, EventData::new_u64(data), EventFlags::IN | EventFlags::ET)?;

@@ -60,9 +60,7 @@ impl<X> Default for Sources<X> {
 
 impl<X> Sources<X> {
     pub(super) fn find(&self, handle: Handle<'_>) -> io::Result<Key> {
-        self.by_handle.get(&sys::raw(handle)).copied().ok_or_else(|| {
-            io::Error::new(io::ErrorKind::NotFound, "the object is not registered with this poller")
-        })
+        Ok(self.by_handle.get(&sys::raw(handle)).copied().ok_or(io::ErrorKind::NotFound)?)
     }
 
     /// What an object that was closed without a removal has left under this handle.
@@ -71,10 +69,7 @@ impl<X> Sources<X> {
         let object = key.and_then(|key| self.slots[key.index].as_ref());
         let same = object.map(|object| sys::is_same_object(&object.duplicate, handle));
         if same.transpose()? == Some(true) {
-            return Err(io::Error::new(
-                io::ErrorKind::AlreadyExists,
-                "the object is registered with this poller already: change its interest instead",
-            ));
+            return Err(io::ErrorKind::AlreadyExists.into());
         }
         Ok(key)
     }
