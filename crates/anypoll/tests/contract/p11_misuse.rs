@@ -38,8 +38,15 @@ fn objects() -> [OwnedFd; 4] {
     [reader.into(), writer.into(), socket.into(), file.into()]
 }
 
+/// The kind of the error, if it is one that says what is wrong.
 fn kind<T>(result: io::Result<T>) -> Option<ErrorKind> {
-    result.err().map(|error| error.kind())
+    let error = result.err()?;
+    match error.kind() {
+        ErrorKind::AlreadyExists => assert!(error.to_string().contains("registered"), "{error}"),
+        ErrorKind::NotFound => assert!(error.to_string().contains("not registered"), "{error}"),
+        _ => {}
+    }
+    Some(error.kind())
 }
 
 fn registered_twice(backend: Backend) {
