@@ -294,7 +294,7 @@ fn is_waiting() -> bool {
     let call = PLACE.get().map(|place| fs::read_to_string(place).unwrap());
     let number = call.as_deref().and_then(|call| call.split(' ').next()?.parse().ok());
     let waits = [
-        #[cfg(target_arch = "x86_64")]
+        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
         libc::SYS_epoll_wait,
         libc::SYS_epoll_pwait,
     ];

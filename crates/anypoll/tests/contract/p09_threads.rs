@@ -374,9 +374,9 @@ fn churn(backend: Backend) {
                             assert_eq!((&reader).read(&mut [0; 9]).unwrap(), 1);
                             assert!((&reader).read(&mut [0; 9]).is_err());
                             if round % 2 == 0 {
-                                drop(reader)
+                                drop(reader);
                             } else {
-                                drop(reader.into_inner())
+                                drop(reader.into_inner());
                             }
                             let gone = writer.write_all(b"x").unwrap_err();
                             assert_eq!(gone.kind(), ErrorKind::BrokenPipe);

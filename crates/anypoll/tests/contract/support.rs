@@ -72,39 +72,28 @@ pub(crate) fn expect_nothing(poller: &Poller) {
     assert_eq!(look(poller), Seen::new());
 }
 
-/// The system calls in which a wait sleeps.
-const SLEEPS: &[libc::c_long] = &[
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_epoll_wait,
-    libc::SYS_epoll_pwait,
-    libc::SYS_epoll_pwait2,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_poll,
-    libc::SYS_ppoll,
-];
-
-/// Starts a thread, and returns when it is in the system call of a wait (or has ended).
+/// Starts a thread, and returns when it sleeps (or has ended): if `run` locks nothing before, then
+/// in a wait.
 pub(crate) fn sleeping<'scope, T: Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
     run: impl FnOnce() -> T + Send + 'scope,
 ) -> ScopedJoinHandle<'scope, T> {
-    // Spun on, so that the thread sleeps nowhere else.
+    // Looked at in turn, so that the thread does not sleep for that.
     let place = Arc::new(OnceLock::new());
     let there = Arc::clone(&place);
     let thread = scope.spawn(move || {
         let me = fs::read_link("/proc/thread-self").unwrap();
-        there.set(Path::new("/proc").join(me).join("syscall")).unwrap();
+        there.set(Path::new("/proc").join(me).join("stat")).unwrap();
         run()
     });
-    loop {
-        thread::yield_now();
-        let Some(place) = place.get() else { continue };
-        let Ok(call) = fs::read_to_string(place) else { return thread };
-        let number = call.split(' ').next().and_then(|number| number.parse().ok());
-        if number.is_some_and(|number| SLEEPS.contains(&number)) || thread.is_finished() {
-            return thread;
+    while !thread.is_finished() {
+        let stat = place.get().and_then(|place| fs::read_to_string(place).ok());
+        if stat.is_some_and(|stat| stat.rsplit_once(") ").unwrap().1.starts_with('S')) {
+            break;
         }
+        thread::yield_now();
     }
+    thread
 }
 
 /// Fails, instead of hanging, if this does not end.
