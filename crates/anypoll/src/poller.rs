@@ -235,7 +235,7 @@ impl Poller {
     ///
     /// [`NotFound`](io::ErrorKind::NotFound): the object is not registered here.
     pub fn rearm(&self, source: &(impl Source + ?Sized), interest: Interest) -> io::Result<()> {
-        self.selector().rearm(source.handle(), interest)
+        self.rearm_handle(source.handle(), interest)
     }
 
     /// Like [`wait`](Self::wait), but adds to what is in `events`, and returns
@@ -277,7 +277,7 @@ impl Poller {
                 self.remove_always_ready(handle);
                 Ok(())
             }
-            Err(AddError::Io(error)) => Err(error),
+            Err(AddError::Io(error)) => Err(said(error)),
             Err(AddError::AlwaysReady) if always_ready == AlwaysReadyObject::Refuse => {
                 Err(sys::always_ready_refused())
             }
@@ -295,17 +295,25 @@ impl Poller {
         check(token)?;
         self.selector().modify(handle, token, interest, mode).or_else(|error| {
             let mut objects = self.always_ready();
-            let object = objects.get_mut(&sys::raw(handle)).ok_or(error)?;
+            let object = objects.get_mut(&sys::raw(handle)).ok_or_else(|| said(error))?;
             self.readiness().remove(&object.slot);
             object.slot = self.always_ready_slot(token, interest, mode);
             Ok(())
         })
     }
 
+    pub(crate) fn rearm_handle(&self, handle: Handle<'_>, interest: Interest) -> io::Result<()> {
+        self.selector().rearm(handle, interest).or_else(|error| {
+            // What never blocks has nothing to be re-armed for.
+            let known = self.always_ready().contains_key(&sys::raw(handle));
+            if known { Ok(()) } else { Err(said(error)) }
+        })
+    }
+
     pub(crate) fn remove_handle(&self, handle: Handle<'_>) -> io::Result<()> {
-        self.selector()
-            .remove(handle)
-            .or_else(|error| if self.remove_always_ready(handle) { Ok(()) } else { Err(error) })
+        self.selector().remove(handle).or_else(|error| {
+            if self.remove_always_ready(handle) { Ok(()) } else { Err(said(error)) }
+        })
     }
 
     fn remove_always_ready(&self, handle: Handle<'_>) -> bool {
@@ -330,11 +338,13 @@ impl Poller {
         let duplicate = sys::duplicate(handle)?;
         let mut objects = self.always_ready();
         if let Some(old) = objects.get(&sys::raw(handle)) {
-            if sys::is_same_object(&old.duplicate, handle) {
-                return Err(io::ErrorKind::AlreadyExists.into());
+            if sys::is_same_object(&old.duplicate, handle)? {
+                return Err(said(io::ErrorKind::AlreadyExists.into()));
             }
             self.readiness().remove(&old.slot);
         }
+        // As above, the other way round.
+        let _ = self.selector().remove(handle);
         let slot = self.always_ready_slot(token, interest, mode);
         objects.insert(sys::raw(handle), AlwaysReady { duplicate, slot });
         Ok(())
@@ -360,6 +370,18 @@ pub enum AlwaysReadyObject {
     Accept,
     /// As epoll does, with `EPERM`.
     Refuse,
+}
+
+/// A backend's error in words that are of help.
+fn said(error: io::Error) -> io::Error {
+    let words = match error.kind() {
+        io::ErrorKind::AlreadyExists => {
+            "the object is registered with this poller already: change its interest instead"
+        }
+        io::ErrorKind::NotFound => "the object is not registered with this poller",
+        _ => return error,
+    };
+    io::Error::new(error.kind(), words)
 }
 
 fn check(token: Token) -> io::Result<()> {

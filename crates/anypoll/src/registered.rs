@@ -145,11 +145,7 @@ impl<S: Source + ?Sized> Registered<S> {
     ///
     /// The system's, on a failed change.
     pub fn rearm(&self, interest: Interest) -> io::Result<()> {
-        if self.rearms {
-            self.poller.selector().rearm(self.source.handle(), interest)
-        } else {
-            Ok(())
-        }
+        if self.rearms { self.poller.rearm_handle(self.source.handle(), interest) } else { Ok(()) }
     }
 
     fn seen<T>(&self, interest: Interest, result: io::Result<T>) -> io::Result<T> {

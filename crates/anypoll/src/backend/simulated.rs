@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard};
 
@@ -51,7 +52,12 @@ impl Port {
             epoll: epoll::create(CreateFlags::CLOEXEC)?,
             notice: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
             late: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
-            state: Mutex::new(State { submits: LATE, ..State::default() }),
+            state: Mutex::new(State {
+                // So much that its growing is not taken for an allocation of the state machine.
+                asked: HashMap::with_capacity(1024),
+                submits: LATE,
+                ..State::default()
+            }),
         };
         for (fd, data) in [(&this.notice, NOTICE), (&this.late, LATE)] {
             epoll::add(&this.epoll, fd, EventData::new_u64(data), EventFlags::IN | EventFlags::ET)?;
@@ -74,6 +80,8 @@ impl Manners for Port {
     fn prepare(&self, fd: &OwnedFd) -> Result<Operation, AddError> {
         match epoll::add(&self.epoll, fd, EventData::new_u64(LATE), EventFlags::ONESHOT) {
             Err(Errno::PERM) => return Err(AddError::AlwaysReady),
+            // A duplicate of the same object was closed under this number after its last answer.
+            Err(Errno::EXIST) => {}
             result => result?,
         }
         epoll::delete(&self.epoll, fd)?;
@@ -119,8 +127,9 @@ impl Manners for Port {
     ) -> io::Result<()> {
         let late = !self.lock().late.is_empty();
         let timeout = timespec(if late { Timeout::ZERO } else { timeout });
-        let mut batch: Vec<Record> = Vec::with_capacity(limit.min(64));
-        epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut batch), timeout.as_ref())?;
+        let mut batch = [const { MaybeUninit::<Record>::uninit() }; 64];
+        let room = &mut batch[..limit.min(64)];
+        let (batch, _) = epoll::wait(&self.epoll, room, timeout.as_ref())?;
         let mut state = self.lock();
         for record in batch {
             match record.data.u64() {

@@ -61,20 +61,16 @@ impl<X> Default for Sources<X> {
 
 impl<X> Sources<X> {
     pub(super) fn find(&self, handle: Handle<'_>) -> io::Result<Key> {
-        self.by_handle.get(&sys::raw(handle)).copied().ok_or_else(|| {
-            io::Error::new(io::ErrorKind::NotFound, "the object is not registered with this poller")
-        })
+        Ok(self.by_handle.get(&sys::raw(handle)).copied().ok_or(io::ErrorKind::NotFound)?)
     }
 
     /// What an object that was closed without a removal has left under this handle.
     pub(super) fn find_stale(&self, handle: Handle<'_>) -> io::Result<Option<Key>> {
         let key = self.by_handle.get(&sys::raw(handle)).copied();
         let object = key.and_then(|key| self.slots[key.index].as_ref());
-        if object.is_some_and(|object| sys::is_same_object(&object.duplicate, handle)) {
-            return Err(io::Error::new(
-                io::ErrorKind::AlreadyExists,
-                "the object is registered with this poller already: change its interest instead",
-            ));
+        let same = object.map(|object| sys::is_same_object(&object.duplicate, handle));
+        if same.transpose()? == Some(true) {
+            return Err(io::ErrorKind::AlreadyExists.into());
         }
         Ok(key)
     }

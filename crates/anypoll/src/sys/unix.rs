@@ -52,7 +52,7 @@ pub(crate) fn is_always_ready(fd: &OwnedFd) -> io::Result<bool> {
 
 /// Whether a descriptor that was duplicated before still names the same object. Objects without an
 /// inode of their own (eventfd, epoll) all look the same.
-pub(crate) fn is_same_object(duplicate: &OwnedFd, fd: BorrowedFd<'_>) -> bool {
-    let identity = |fd| metadata(fd).map(|m| (m.dev(), m.ino())).ok();
-    identity(duplicate.as_fd()) == identity(fd)
+pub(crate) fn is_same_object(duplicate: &OwnedFd, fd: BorrowedFd<'_>) -> io::Result<bool> {
+    let identity = |fd| metadata(fd).map(|m| (m.dev(), m.ino()));
+    Ok(identity(duplicate.as_fd())? == identity(fd)?)
 }

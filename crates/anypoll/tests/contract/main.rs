@@ -2,5 +2,13 @@
 
 mod support;
 
+mod low_level;
 mod p01_nothing_lost;
+mod p06_cases;
+mod p06_time;
+mod p07_signals;
 mod p08_wakes;
+mod p09_threads;
+mod p11_misuse;
+mod p12_drop_order;
+mod p13_descriptor;
