@@ -1,6 +1,7 @@
 //! The contract of the crate's front page, a file a promise, on every backend that runs here.
 
 mod support;
+mod truth_table;
 
 mod p01_nothing_lost;
 mod p08_wakes;

@@ -1,9 +1,20 @@
 //! What the promises' tests share.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::ops::Deref;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
+use std::{env, process};
 
 use anypoll::{Backend, Conditions, Events, Poller, Token};
+use rustix::fs::{self, OFlags, open};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
 /// Makes one test a backend of each function, in modules named after the backends.
 macro_rules! on_every_backend {
@@ -65,4 +76,69 @@ pub(crate) fn wait_for(poller: &Poller, tokens: &[usize]) -> Seen {
 /// Fails if anything is reported.
 pub(crate) fn expect_nothing(poller: &Poller) {
     assert_eq!(look(poller), Seen::new());
+}
+
+pub(crate) fn tcp_listener() -> TcpListener {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()
+}
+
+pub(crate) fn tcp_pair() -> (TcpStream, TcpStream) {
+    let listener = tcp_listener();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (client, listener.accept().unwrap().0)
+}
+
+/// Each connected to the other.
+pub(crate) fn udp_pair() -> (UdpSocket, UdpSocket) {
+    let [a, b] = [(); 2].map(|()| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+    a.connect(b.local_addr().unwrap()).unwrap();
+    b.connect(a.local_addr().unwrap()).unwrap();
+    (a, b)
+}
+
+/// Writes until there is no room.
+pub(crate) fn fill(fd: &OwnedFd) {
+    let error = loop {
+        if let Err(error) = rustix::io::write(fd, &[0; 4096]) {
+            break error;
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+}
+
+/// The master and the slave of a pseudo-terminal that changes nothing of what passes.
+pub(crate) fn pty() -> (OwnedFd, OwnedFd) {
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let slave = open(ptsname(&master, []).unwrap(), flags, fs::Mode::empty()).unwrap();
+    let mut settings = tcgetattr(&slave).unwrap();
+    settings.make_raw();
+    tcsetattr(&slave, OptionalActions::Now, &settings).unwrap();
+    (master, slave)
+}
+
+/// A path that is gone when the test is done.
+pub(crate) struct Path(PathBuf);
+
+impl Deref for Path {
+    type Target = std::path::Path;
+
+    fn deref(&self) -> &std::path::Path {
+        &self.0
+    }
+}
+
+impl Drop for Path {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+pub(crate) fn unix_listener() -> (UnixListener, Path) {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let name = format!("anypoll-{}-{}", process::id(), COUNT.fetch_add(1, Relaxed));
+    let path = Path(env::temp_dir().join(name));
+    (UnixListener::bind(&*path).unwrap(), path)
 }
