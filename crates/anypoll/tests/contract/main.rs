@@ -4,4 +4,6 @@ mod support;
 mod truth_table;
 
 mod p01_nothing_lost;
+mod p02_modes;
+mod p03_nothing_invented;
 mod p08_wakes;

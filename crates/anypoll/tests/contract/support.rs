@@ -1,20 +1,25 @@
 //! What the promises' tests share.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::ops::Deref;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use std::{env, process};
 
-use anypoll::{Backend, Conditions, Events, Poller, Token};
+use anypoll::{
+    Backend, Conditions, Events, Interest, Mode, Poller, Registered, Source, Token, set_nonblocking,
+};
+use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::{self, OFlags, open};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
+use socket2::SockRef;
 
 /// Makes one test a backend of each function, in modules named after the backends.
 macro_rules! on_every_backend {
@@ -97,13 +102,55 @@ pub(crate) fn udp_pair() -> (UdpSocket, UdpSocket) {
 }
 
 /// Writes until there is no room.
-pub(crate) fn fill(fd: &OwnedFd) {
-    let error = loop {
+pub(crate) fn fill(fd: &OwnedFd) -> io::Error {
+    // A socket's buffer that was set does not grow by itself.
+    let _ = SockRef::from(fd).set_send_buffer_size(16 * 1024);
+    loop {
         if let Err(error) = rustix::io::write(fd, &[0; 4096]) {
-            break error;
+            assert_eq!(error.kind(), ErrorKind::WouldBlock);
+            return error.into();
         }
-    };
-    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+    }
+}
+
+/// Reads until there is nothing left. Returns how much that was.
+pub(crate) fn empty(fd: &OwnedFd) -> usize {
+    let mut count = 0;
+    loop {
+        match rustix::io::read(fd, &mut [0; 4096]) {
+            Ok(more) => count += more,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                return count;
+            }
+        }
+    }
+}
+
+/// Pairs of one of each kind whose first can be filled, and its other end.
+pub(crate) fn pipelines() -> Vec<(&'static str, OwnedFd, OwnedFd)> {
+    fn pair(a: impl Into<OwnedFd>, b: impl Into<OwnedFd>) -> (OwnedFd, OwnedFd) {
+        (a.into(), b.into())
+    }
+    let (tcp, unix) = (tcp_pair(), UnixStream::pair().unwrap());
+    let (datagram, pipe) = (UnixDatagram::pair().unwrap(), io::pipe().unwrap());
+    let pairs = [
+        ("TCP", pair(tcp.0, tcp.1)),
+        ("Unix stream", pair(unix.0, unix.1)),
+        ("Unix datagram", pair(datagram.0, datagram.1)),
+        ("pipe", pair(pipe.1, pipe.0)),
+    ];
+    pairs
+        .map(|(kind, (ours, theirs))| {
+            set_nonblocking(&ours, true).unwrap();
+            set_nonblocking(&theirs, true).unwrap();
+            (kind, ours, theirs)
+        })
+        .into()
+}
+
+pub(crate) fn both() -> Interest {
+    Interest::READABLE | Interest::WRITABLE
 }
 
 /// The master and the slave of a pseudo-terminal that changes nothing of what passes.
@@ -142,3 +189,95 @@ pub(crate) fn unix_listener() -> (UnixListener, Path) {
     let path = Path(env::temp_dir().join(name));
     (UnixListener::bind(&*path).unwrap(), path)
 }
+
+/// A non-blocking object of some kind, with nothing to read.
+pub(crate) struct Subject {
+    pub(crate) kind: &'static str,
+    pub(crate) object: OwnedFd,
+    provoke: Box<dyn Fn() + Send + Sync>,
+    take: fn(&OwnedFd) -> io::Result<usize>,
+}
+
+impl Subject {
+    fn new(
+        kind: &'static str,
+        object: impl Into<OwnedFd>,
+        provoke: impl Fn() + Send + Sync + 'static,
+        take: fn(&OwnedFd) -> io::Result<usize>,
+    ) -> Self {
+        let object = object.into();
+        set_nonblocking(&object, true).unwrap();
+        Self { kind, object, provoke: Box::new(provoke), take }
+    }
+
+    fn written_to(
+        kind: &'static str,
+        (ours, theirs): (impl Into<OwnedFd>, impl Into<OwnedFd>),
+    ) -> Self {
+        let theirs = theirs.into();
+        let provoke = move || assert_eq!(rustix::io::write(&theirs, b"!"), Ok(1));
+        Self::new(kind, ours, provoke, |fd| Ok(rustix::io::read(fd, &mut [0; 64])?))
+    }
+
+    fn connected_to(
+        kind: &'static str,
+        listener: impl Into<OwnedFd>,
+        connect: impl Fn() -> OwnedFd + Send + Sync + 'static,
+    ) -> Self {
+        let clients = Mutex::new(Vec::new());
+        let provoke = move || clients.lock().unwrap().push(connect());
+        Self::new(kind, listener, provoke, |fd| SockRef::from(fd).accept().map(|_| 1))
+    }
+
+    /// Makes it readable by one byte, datagram, connection or count.
+    pub(crate) fn provoke(&self) {
+        (self.provoke)();
+    }
+
+    /// Uses up what there is, until it would block. Returns how much that was.
+    pub(crate) fn drain(&self, registered: &Registered<impl Source>) -> usize {
+        let mut count = 0;
+        loop {
+            match registered.try_io(Interest::READABLE, |_| (self.take)(&self.object)) {
+                Ok(more) => count += more,
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::WouldBlock, "{}", self.kind);
+                    return count;
+                }
+            }
+        }
+    }
+}
+
+/// One of each kind.
+pub(crate) fn subjects() -> Vec<Subject> {
+    let tcp = tcp_listener();
+    let address = tcp.local_addr().unwrap();
+    let (unix, path) = unix_listener();
+    let (master, slave) = pty();
+    let counter = eventfd(0, EventfdFlags::CLOEXEC).unwrap();
+    let counted = counter.try_clone().unwrap();
+    let count = move || assert_eq!(rustix::io::write(&counted, &1_u64.to_ne_bytes()), Ok(8));
+    vec![
+        Subject::written_to("TCP", tcp_pair()),
+        Subject::written_to("Unix stream", UnixStream::pair().unwrap()),
+        Subject::written_to("UDP", udp_pair()),
+        Subject::written_to("Unix datagram", UnixDatagram::pair().unwrap()),
+        Subject::written_to("pipe", io::pipe().unwrap()),
+        Subject::written_to("pty, master", pty()),
+        Subject::written_to("pty, slave", (slave, master)),
+        Subject::connected_to("TCP listener", tcp, move || {
+            TcpStream::connect(address).unwrap().into()
+        }),
+        Subject::connected_to("Unix listener", unix, move || {
+            UnixStream::connect(&*path).unwrap().into()
+        }),
+        Subject::new("eventfd", counter, count, |fd| {
+            let mut value = [0; 8];
+            rustix::io::read(fd, &mut value)?;
+            Ok(usize::try_from(u64::from_ne_bytes(value)).unwrap())
+        }),
+    ]
+}
+
+pub(crate) const MODES: [Mode; 3] = [Mode::Level, Mode::Edge, Mode::Oneshot];

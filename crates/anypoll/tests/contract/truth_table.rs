@@ -20,7 +20,7 @@ use rustix::io::Errno;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::support::{
-    PATIENCE, Seen, expect_nothing, fill, look, on_every_backend, poller, pty, tcp_listener,
+    MODES, PATIENCE, Seen, expect_nothing, fill, look, on_every_backend, poller, pty, tcp_listener,
     tcp_pair, udp_pair, unix_listener,
 };
 
@@ -74,7 +74,7 @@ fn table(backend: Backend) -> Vec<Row> {
     rows.map(|cells| Row {
         situation: cells[0],
         flags: (1..7).filter(|i| cells[*i] == "yes").map(|i| names[i]).collect(),
-        conditions: cells[7].split_whitespace().map(|name| bits(name)).sum(),
+        conditions: cells[7].split_whitespace().map(bits).sum(),
     })
     .collect()
 }
@@ -122,7 +122,7 @@ fn each_row_in_each_mode_with_each_interest(backend: Backend) {
         for (object, _others) in ways.iter().map(|arrange| arrange()) {
             settle(&object, row);
             for interest in interests() {
-                for mode in [Mode::Level, Mode::Edge, Mode::Oneshot] {
+                for mode in MODES {
                     check(backend, &object, row, interest, mode);
                 }
             }
@@ -196,8 +196,11 @@ fn settle(object: &OwnedFd, row: &Row) {
 /// The object that is looked at, and what has to stay open.
 type Arranged = (OwnedFd, Vec<OwnedFd>);
 
+/// A situation, and the ways to bring it about.
+type Situation = (&'static str, &'static [fn() -> Arranged]);
+
 /// In the order of the table.
-const SITUATIONS: &[(&str, &[fn() -> Arranged])] = &[
+const SITUATIONS: &[Situation] = &[
     ("stream: open", &[|| open(tcp()), || open(unix())]),
     ("stream: data", &[|| data(tcp()), || data(unix())]),
     ("stream: no room to write", &[|| full(tcp()), || full(unix())]),
