@@ -87,6 +87,8 @@ impl Manners for Port {
     fn prepare(&self, fd: &OwnedFd) -> Result<Operation, AddError> {
         match epoll::add(&self.epoll, fd, EventData::new_u64(LATE), EventFlags::ONESHOT) {
             Err(Errno::PERM) => return Err(AddError::AlwaysReady),
+            // What an answered question of an earlier registration has left, disarmed.
+            Err(Errno::EXIST) => {}
             result => result?,
         }
         epoll::delete(&self.epoll, fd)?;

@@ -6,4 +6,6 @@ mod truth_table;
 mod p01_nothing_lost;
 mod p02_modes;
 mod p03_nothing_invented;
+mod p04_off_is_off;
+mod p05_errors_arrive;
 mod p08_wakes;

@@ -93,7 +93,10 @@ fn room_after_there_was_none(backend: Backend) {
             let poller = poller(backend);
             let registered = poller.register(&ours, Token(1), Interest::WRITABLE, mode).unwrap();
             registered.try_io(Interest::WRITABLE, |fd| Err::<(), _>(fill(fd))).unwrap_err();
-            expect_nothing(&poller);
+            // An acknowledgement may make room at any time.
+            if kind != "TCP" {
+                expect_nothing(&poller);
+            }
             let end = Instant::now() + PATIENCE;
             // How much has to be read is the system's choice.
             while look(&poller).is_empty() {

@@ -53,7 +53,9 @@ fn nothing_to_read(backend: Backend) {
 fn no_room_to_write(backend: Backend) {
     for mode in MODES {
         let poller = poller(backend);
-        let pipelines = pipelines();
+        let mut pipelines = pipelines();
+        // An acknowledgement may make room later.
+        pipelines.retain(|(kind, ..)| *kind != "TCP");
         for interest in [Interest::NONE, Interest::WRITABLE, both()] {
             let registered: Vec<_> = (0..)
                 .zip(&pipelines)

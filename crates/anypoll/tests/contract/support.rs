@@ -103,8 +103,6 @@ pub(crate) fn udp_pair() -> (UdpSocket, UdpSocket) {
 
 /// Writes until there is no room.
 pub(crate) fn fill(fd: &OwnedFd) -> io::Error {
-    // A socket's buffer that was set does not grow by itself.
-    let _ = SockRef::from(fd).set_send_buffer_size(16 * 1024);
     loop {
         if let Err(error) = rustix::io::write(fd, &[0; 4096]) {
             assert_eq!(error.kind(), ErrorKind::WouldBlock);

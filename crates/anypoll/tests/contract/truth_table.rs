@@ -203,7 +203,8 @@ type Situation = (&'static str, &'static [fn() -> Arranged]);
 const SITUATIONS: &[Situation] = &[
     ("stream: open", &[|| open(tcp()), || open(unix())]),
     ("stream: data", &[|| data(tcp()), || data(unix())]),
-    ("stream: no room to write", &[|| full(tcp()), || full(unix())]),
+    // Not TCP, where an acknowledgement may make room later.
+    ("stream: no room to write", &[|| full(unix())]),
     ("stream: peer's `shutdown(Write)`", &[|| peers_shutdown(tcp()), || peers_shutdown(unix())]),
     (
         "stream: own `shutdown(Read)`",
