@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use anypoll::{Backend, Conditions, Events, Interest, Mode, Poller, Token};
+use anypoll::{Backend, Conditions, Events, Interest, Mode, Registered, Source, Token};
 use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::support::{
@@ -33,19 +33,33 @@ const ERROR: Conditions = Conditions::ERROR;
 const HANG_UP: Conditions = Conditions::HANG_UP;
 const READ_HANG_UP: Conditions = Conditions::READ_HANG_UP;
 
-/// Waits until the token shows these conditions and no others, in one event or several.
-fn wait_for_conditions(poller: &Poller, expected: Conditions, case: &str) {
+/// Waits until all of `expected` was shown, in one event or several, and fails on anything else.
+fn wait_for_conditions(registered: &Registered<impl Source>, expected: Conditions, case: &str) {
+    wait_for_some(registered, expected, expected, case);
+}
+
+/// As `wait_for_conditions`; of the rest of what is expected, some may come along.
+fn wait_for_some(
+    registered: &Registered<impl Source>,
+    awaited: Conditions,
+    expected: Conditions,
+    case: &str,
+) {
     let end = Instant::now() + PATIENCE;
     let mut events = Events::default();
     let mut seen = NONE;
-    while seen != expected {
-        poller.wait_until(&mut events, Some(end)).unwrap();
-        assert!(!events.is_empty(), "{case}: saw {seen:?}, waits for {expected:?}");
+    while seen.intersection(awaited) != awaited {
+        registered.poller().wait_until(&mut events, Some(end)).unwrap();
+        assert!(!events.is_empty(), "{case}: saw {seen:?}, waits for {awaited:?}");
         for event in &events {
-            assert_eq!(event.token(), Token(1));
+            assert_eq!(event.token(), registered.token());
             seen = seen | event.conditions();
         }
         assert_eq!(seen | expected, expected, "{case}");
+        // What a failure looks like may come bit by bit.
+        if registered.mode() == Mode::Oneshot && seen.intersection(awaited) != awaited {
+            registered.set_interest(registered.interest()).unwrap();
+        }
     }
 }
 
@@ -101,6 +115,7 @@ fn failures() -> Vec<Failure> {
 
 fn reset_by_drop(stream: TcpStream) {
     SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(stream);
 }
 
 fn asked(conditions: Conditions, interest: Interest) -> Conditions {
@@ -114,6 +129,10 @@ fn asked(conditions: Conditions, interest: Interest) -> Conditions {
     conditions.intersection(asked)
 }
 
+fn failed(conditions: Conditions) -> Conditions {
+    conditions.intersection(ERROR | HANG_UP)
+}
+
 fn each_failure_arrives(backend: Backend) {
     for mode in MODES {
         for interest in [Interest::NONE, Interest::READABLE, Interest::WRITABLE, both()] {
@@ -125,7 +144,7 @@ fn each_failure_arrives(backend: Backend) {
                 if before == NONE {
                     expect_nothing(&poller);
                 } else {
-                    wait_for_conditions(&poller, before, &case);
+                    wait_for_conditions(&registered, before, &case);
                 }
                 fail();
                 if before != NONE && mode == Mode::Oneshot {
@@ -133,27 +152,14 @@ fn each_failure_arrives(backend: Backend) {
                     expect_nothing(&poller);
                     registered.set_interest(interest).unwrap();
                 }
-                wait_for_failure(&poller, asked(after, interest), &case);
-                if mode != Mode::Level {
-                    registered.set_interest(interest).unwrap();
-                }
-                wait_for_conditions(&poller, asked(after, interest), &case);
+                let shown = asked(after, interest);
+                // What was shown before comes along or not.
+                wait_for_some(&registered, failed(shown), shown, &case);
+                registered.set_interest(interest).unwrap();
+                wait_for_conditions(&registered, shown, &case);
             }
         }
     }
-}
-
-/// What an edge or a level showed before may come along, or not.
-fn wait_for_failure(poller: &Poller, expected: Conditions, case: &str) {
-    let failed = expected.intersection(ERROR | HANG_UP);
-    let end = Instant::now() + PATIENCE;
-    let mut seen = NONE;
-    while seen.intersection(failed) != failed {
-        let looked = look(poller);
-        seen = looked.values().fold(seen, |seen, shown| seen | *shown);
-        assert!(Instant::now() < end, "{case}: saw {seen:?}, waits for {failed:?}");
-    }
-    assert_eq!(seen | expected, expected, "{case}");
 }
 
 fn an_error_lasts_until_it_is_fetched(backend: Backend) {
@@ -189,7 +195,7 @@ fn a_refused_connect_says_why(backend: Backend) {
             let stream = connecting(nobody);
             let stream = poller.register(stream, Token(1), interest, mode).unwrap();
             let shown = READ | WRITE | ERROR | HANG_UP | READ_HANG_UP;
-            wait_for_conditions(&poller, asked(shown, interest), "refused");
+            wait_for_conditions(&stream, asked(shown, interest), "refused");
             let error = stream.get_ref().take_error().unwrap().unwrap();
             assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
         }
@@ -202,7 +208,7 @@ fn a_connect_succeeds(backend: Backend) {
         let listener = tcp_listener();
         let stream = connecting(listener.local_addr().unwrap());
         let stream = poller.register(stream, Token(1), both(), mode).unwrap();
-        wait_for_conditions(&poller, WRITE, "connected");
+        wait_for_conditions(&stream, WRITE, "connected");
         assert!(stream.get_ref().take_error().unwrap().is_none());
         assert_eq!(stream.get_ref().peer_addr().unwrap(), listener.local_addr().unwrap());
     }
@@ -215,21 +221,15 @@ fn a_peers_close_is_a_half_close_until_the_reset(backend: Backend) {
         ours.set_nonblocking(true).unwrap();
         let mut ours = poller.register(ours, Token(1), Interest::READABLE, mode).unwrap();
         drop(theirs);
-        wait_for_conditions(&poller, READ | READ_HANG_UP, "closed");
+        wait_for_conditions(&ours, READ | READ_HANG_UP, "closed");
         assert_eq!(ours.read(&mut [0; 8]).unwrap(), 0);
         // Accepted, and answered by a reset.
         assert_eq!(ours.write(b"late").unwrap(), 4);
         ours.set_interest(both()).unwrap();
-        let end = Instant::now() + PATIENCE;
-        let mut seen = NONE;
-        while !seen.intersects(HANG_UP) {
-            seen = look(&poller).get(&Token(1)).map_or(seen, |shown| seen | *shown);
-            if mode == Mode::Oneshot {
-                ours.set_interest(both()).unwrap();
-            }
-            assert!(Instant::now() < end, "{mode:?}: {seen:?}");
-        }
-        assert_eq!(seen, READ | WRITE | ERROR | HANG_UP | READ_HANG_UP, "{mode:?}");
+        let reset = READ | WRITE | ERROR | HANG_UP | READ_HANG_UP;
+        wait_for_some(&ours, ERROR | HANG_UP, reset, "reset");
+        ours.set_interest(both()).unwrap();
+        wait_for_conditions(&ours, reset, "reset");
         let error = ours.write(b"later").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::BrokenPipe);
     }
@@ -253,7 +253,7 @@ fn a_half_close_arrives_with_readable(backend: Backend) {
             if shown == NONE {
                 expect_nothing(&poller);
             } else {
-                wait_for_conditions(&poller, shown, "half-closed");
+                wait_for_conditions(&registered, shown, "half-closed");
             }
             drop(registered);
         }
@@ -275,7 +275,8 @@ fn an_error_after_an_edge_was_reported(backend: Backend) {
         }
         expect_nothing(&poller);
         reset_by_drop(theirs);
-        wait_for_failure(&poller, READ | WRITE | ERROR | HANG_UP | READ_HANG_UP, "reset");
+        let reset = asked(READ | WRITE | ERROR | HANG_UP | READ_HANG_UP, interest);
+        wait_for_some(&ours, ERROR | HANG_UP, reset, "reset");
         let error = ours.get_ref().take_error().unwrap().unwrap();
         assert_eq!(error.kind(), ErrorKind::ConnectionReset);
     }
@@ -292,7 +293,7 @@ fn an_error_in_the_middle_of_a_write(backend: Backend) {
         assert_eq!(error.kind(), ErrorKind::WouldBlock);
         expect_nothing(&poller);
         drop(reader);
-        wait_for_conditions(&poller, ERROR, "broken");
+        wait_for_conditions(&writer, ERROR, "broken");
         let error = (&writer).write(&[0]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::BrokenPipe);
     }
