@@ -114,9 +114,64 @@ impl fmt::Debug for Conditions {
 
 /// One object that can be used now.
 ///
-/// The methods answer for the directions that the registration asked for; errors and hang-ups come
-/// unasked. An event is a hint about the moment when the kernel wrote it: another thread may have
-/// taken the data since.
+/// An event is a hint about the moment when the kernel wrote it: another thread may have taken the
+/// data since.
+///
+/// # What shows when
+///
+/// Each situation with an interest in every direction: what the methods say, and the raw
+/// [`Conditions`] behind it. A narrower interest shows less: `READ` and `READ_HANG_UP` come with
+/// [`Interest::READABLE`], `WRITE` with [`Interest::WRITABLE`], `PRIORITY` with
+/// [`Interest::PRIORITY`]; `ERROR` and `HANG_UP` come always, with [`Interest::NONE`] too. So a
+/// half-close is seen by who asks for readability, and the end of a pipe by anybody. The modes
+/// differ in when an event comes, not in what the first one shows.
+///
+/// A stream is a TCP or a Unix stream, a listener and a datagram socket likewise; a FIFO is a pipe.
+///
+/// | situation                                  | readable | writable | priority | read closed | write closed | error | Epoll, Poll                           |
+/// | ------------------------------------------ | -------- | -------- | -------- | ----------- | ------------ | ----- | ------------------------------------- |
+/// | stream: open                               |          | yes      |          |             |              |       | WRITE                                 |
+/// | stream: data                               | yes      | yes      |          |             |              |       | READ WRITE                            |
+/// | stream: no room to write                   |          |          |          |             |              |       |                                       |
+/// | stream: peer's `shutdown(Write)`           | yes      | yes      |          | yes         |              |       | READ WRITE READ_HANG_UP               |
+/// | stream: own `shutdown(Read)`               | yes      | yes      |          | yes         |              |       | READ WRITE READ_HANG_UP               |
+/// | stream: own `shutdown(Write)`              |          | yes      |          |             |              |       | WRITE                                 |
+/// | stream: own `shutdown(Both)`               | yes      | yes      |          | yes         | yes          |       | READ WRITE HANG_UP READ_HANG_UP       |
+/// | stream: `shutdown(Write)` on both sides    | yes      | yes      |          | yes         | yes          |       | READ WRITE HANG_UP READ_HANG_UP       |
+/// | TCP: peer closed                           | yes      | yes      |          | yes         |              |       | READ WRITE READ_HANG_UP               |
+/// | TCP: peer closed without reading           | yes      | yes      |          | yes         | yes          | yes   | READ WRITE ERROR HANG_UP READ_HANG_UP |
+/// | TCP: reset by peer                         | yes      | yes      |          | yes         | yes          | yes   | READ WRITE ERROR HANG_UP READ_HANG_UP |
+/// | TCP: urgent data                           |          | yes      | yes      |             |              |       | PRIORITY WRITE                        |
+/// | TCP: before `connect`                      | yes      | yes      |          | yes         | yes          |       | WRITE HANG_UP                         |
+/// | TCP: connecting                            |          |          |          |             |              |       |                                       |
+/// | TCP: connected                             |          | yes      |          |             |              |       | WRITE                                 |
+/// | TCP: connect refused                       | yes      | yes      |          | yes         | yes          | yes   | READ WRITE ERROR HANG_UP READ_HANG_UP |
+/// | Unix stream: peer closed                   | yes      | yes      |          | yes         | yes          |       | READ WRITE HANG_UP READ_HANG_UP       |
+/// | Unix stream: own `shutdown(Both)`, no room | yes      | yes      |          | yes         | yes          |       | READ HANG_UP READ_HANG_UP             |
+/// | Unix stream: peer closed without reading   | yes      | yes      |          | yes         | yes          | yes   | READ WRITE ERROR HANG_UP READ_HANG_UP |
+/// | listener: nobody                           |          |          |          |             |              |       |                                       |
+/// | listener: a connection                     | yes      |          |          |             |              |       | READ                                  |
+/// | datagram: open                             |          | yes      |          |             |              |       | WRITE                                 |
+/// | datagram: data                             | yes      | yes      |          |             |              |       | READ WRITE                            |
+/// | UDP: ICMP error                            | yes      | yes      |          |             |              | yes   | WRITE ERROR                           |
+/// | Unix datagram: peer's queue full           |          |          |          |             |              |       |                                       |
+/// | Unix datagram: peer closed                 |          | yes      |          |             |              |       | WRITE                                 |
+/// | pipe, reader: empty                        |          |          |          |             |              |       |                                       |
+/// | pipe, reader: data                         | yes      |          |          |             |              |       | READ                                  |
+/// | pipe, reader: writer gone, data left       | yes      | yes      |          | yes         | yes          |       | READ HANG_UP                          |
+/// | pipe, reader: writer gone                  | yes      | yes      |          | yes         | yes          |       | HANG_UP                               |
+/// | pipe, writer: room                         |          | yes      |          |             |              |       | WRITE                                 |
+/// | pipe, writer: full                         |          |          |          |             |              |       |                                       |
+/// | pipe, writer: reader gone                  | yes      | yes      |          |             |              | yes   | WRITE ERROR                           |
+/// | pipe, writer: reader gone, full            | yes      | yes      |          |             |              | yes   | ERROR                                 |
+/// | pty, either end: open                      |          | yes      |          |             |              |       | WRITE                                 |
+/// | pty, either end: data                      | yes      | yes      |          |             |              |       | READ WRITE                            |
+/// | pty, master: slave hung up, data left      | yes      | yes      |          | yes         | yes          |       | READ WRITE HANG_UP                    |
+/// | pty, master: slave hung up                 | yes      | yes      |          | yes         | yes          |       | WRITE HANG_UP                         |
+/// | pty, slave: master gone                    | yes      | yes      |          | yes         | yes          | yes   | READ WRITE ERROR HANG_UP              |
+/// | eventfd: 0                                 |          | yes      |          |             |              |       | WRITE                                 |
+/// | eventfd: 1                                 | yes      | yes      |          |             |              |       | READ WRITE                            |
+/// | regular file                               | yes      | yes      |          |             |              |       | READ WRITE                            |
 #[derive(Clone, Copy)]
 #[repr(transparent)]
 pub struct Event(pub(crate) Record);
@@ -178,7 +233,11 @@ impl Event {
         self.conditions().intersects(Self::READ_CLOSED)
     }
 
-    /// Our direction can no longer be used.
+    /// Neither direction can be used any more, so neither can ours.
+    ///
+    /// Not every end of writing is seen: a pipe without a reader is an
+    /// [error](Self::is_error), and own `shutdown(Write)` shows nothing, nor does a TCP peer's
+    /// close before its reset. The next write tells.
     #[inline]
     #[must_use]
     pub fn is_write_closed(&self) -> bool {

@@ -251,19 +251,29 @@ impl<P: Port> Kernel for Completion<P> {
     type Event = Event;
 
     fn wait(&self, events: &mut Vec<Event>, limit: usize, timeout: Timeout) -> io::Result<()> {
+        let start = events.len();
         let mut state = self.lock();
-        self.flush(&mut state)?;
         let mut batch = state.batches.pop().unwrap_or_default();
-        state.waiting += 1;
-        drop(state);
+        let result = loop {
+            if let Err(error) = self.flush(&mut state) {
+                break Err(error);
+            }
+            state.waiting += 1;
+            drop(state);
 
-        let result = self.port.dequeue(&mut batch, limit, timeout);
+            let result = self.port.dequeue(&mut batch, limit, timeout);
 
-        let mut state = self.lock();
-        state.waiting -= 1;
-        for done in batch.drain(..) {
-            events.extend(self.settle(&mut state, &done));
-        }
+            state = self.lock();
+            state.waiting -= 1;
+            let done = batch.is_empty() || result.is_err();
+            for done in batch.drain(..) {
+                events.extend(self.settle(&mut state, &done));
+            }
+            // Who only looks is not put off with what was asked before a change.
+            if done || events.len() > start || timeout != Timeout::ZERO {
+                break result;
+            }
+        };
         state.batches.push(batch);
         // What lasts is to be reported to those who still wait, too.
         let flushed = if state.waiting > 0 { self.flush(&mut state) } else { Ok(()) };

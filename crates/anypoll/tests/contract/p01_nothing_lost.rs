@@ -1,23 +1,453 @@
 //! P1: what is ready when it is registered, or becomes ready after, is reported by a later wait.
 
-use std::io::Write;
+use std::collections::HashSet;
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
+use std::net::TcpStream;
+use std::ops::DerefMut;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::thread;
+use std::time::Instant;
 
-use anypoll::{Backend, Interest, Mode, Token};
+use anypoll::{Backend, Conditions, Events, Interest, Mode, Poller, Registered, Token, net};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, ConnectionCommon, RootCertStore};
+use rustls::{ServerConfig, ServerConnection, SideData};
 
-use crate::support::{expect_nothing, on_every_backend, poller, wait_for};
+use crate::support::{
+    MODES, PATIENCE, both, empty, expect_nothing, fill, look, on_every_backend, pipelines, poller,
+    subjects, tcp_listener, tcp_pair, udp_pair, wait_for,
+};
 
 on_every_backend! {
     ready_before_registration
+    ready_after_registration
+    ready_before_an_interest_in_it
+    room_after_there_was_none
+    edge_with_read_and_write
+    edge_with_read_and_write_of_a_reference
+    edge_with_vectored_io
+    edge_with_accept
+    edge_with_recv_from
+    edge_with_rearm
+    edge_partly_drained
+    edge_between_two_threads
+    tls_in_edge_mode
+    tls_in_level_mode
+    before_register_has_returned
 }
 
 fn ready_before_registration(backend: Backend) {
-    for mode in [Mode::Level, Mode::Edge, Mode::Oneshot] {
-        let poller = poller(backend);
-        let (reader, mut writer) = std::io::pipe().unwrap();
-        writer.write_all(b"x").unwrap();
-        let reader = poller.register(reader, Token(1), Interest::READABLE, mode).unwrap();
+    for subject in subjects() {
+        for mode in MODES {
+            let poller = poller(backend);
+            subject.provoke();
+            let registered =
+                poller.register(&subject.object, Token(1), Interest::READABLE, mode).unwrap();
+            wait_for(&poller, &[1]);
+            assert_eq!(subject.drain(&registered), 1, "{}, {mode:?}", subject.kind);
+            expect_nothing(&poller);
+        }
+    }
+}
+
+fn ready_after_registration(backend: Backend) {
+    for subject in subjects() {
+        for mode in MODES {
+            let case = format!("{}, {mode:?}", subject.kind);
+            let poller = poller(backend);
+            let registered =
+                poller.register(&subject.object, Token(1), Interest::READABLE, mode).unwrap();
+            for _ in 0..3 {
+                expect_nothing(&poller);
+                subject.provoke();
+                wait_for(&poller, &[1]);
+                assert_eq!(subject.drain(&registered), 1, "{case}");
+                if mode == Mode::Oneshot {
+                    registered.set_interest(Interest::READABLE).unwrap();
+                }
+            }
+        }
+    }
+}
+
+fn ready_before_an_interest_in_it(backend: Backend) {
+    for subject in subjects() {
+        for mode in MODES {
+            let poller = poller(backend);
+            let registered =
+                poller.register(&subject.object, Token(1), Interest::NONE, mode).unwrap();
+            subject.provoke();
+            expect_nothing(&poller);
+            registered.set_interest(Interest::READABLE).unwrap();
+            wait_for(&poller, &[1]);
+            assert_eq!(subject.drain(&registered), 1, "{}, {mode:?}", subject.kind);
+            expect_nothing(&poller);
+        }
+    }
+}
+
+fn room_after_there_was_none(backend: Backend) {
+    for (kind, ours, theirs) in pipelines() {
+        for mode in MODES {
+            let poller = poller(backend);
+            let registered = poller.register(&ours, Token(1), Interest::WRITABLE, mode).unwrap();
+            registered.try_io(Interest::WRITABLE, |fd| Err::<(), _>(fill(fd))).unwrap_err();
+            // An acknowledgement may make room at any time.
+            if kind != "TCP" {
+                expect_nothing(&poller);
+            }
+            let end = Instant::now() + PATIENCE;
+            // How much has to be read is the system's choice.
+            while look(&poller).is_empty() {
+                assert!(Instant::now() < end, "{kind}, {mode:?}");
+                empty(&theirs);
+            }
+        }
+    }
+}
+
+/// Pairs of sockets of which the first is watched in edge mode for both directions.
+fn edge_pair(poller: &Poller) -> (Registered<UnixStream>, UnixStream) {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    let ours = poller.register(ours, Token(1), both(), Mode::Edge).unwrap();
+    // There is room to write.
+    wait_for(poller, &[1]);
+    expect_nothing(poller);
+    (ours, theirs)
+}
+
+fn expect_would_block<T: std::fmt::Debug>(result: io::Result<T>) {
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::WouldBlock);
+}
+
+fn edge_with_read_and_write(backend: Backend) {
+    let poller = poller(backend);
+    let (mut ours, mut theirs) = edge_pair(&poller);
+    for _ in 0..3 {
+        expect_would_block(ours.read(&mut [0; 8]));
+        expect_nothing(&poller);
+        theirs.write_all(b"ping").unwrap();
+        assert!(wait_for(&poller, &[1])[&Token(1)].intersects(Conditions::READ));
+        assert_eq!(ours.read(&mut [0; 8]).unwrap(), 4);
+
+        let written = written_until_full(|buf| ours.write(buf));
+        expect_nothing(&poller);
+        theirs.read_exact(&mut vec![0; written]).unwrap();
+        assert!(wait_for(&poller, &[1])[&Token(1)].intersects(Conditions::WRITE));
+        ours.flush().unwrap();
+    }
+}
+
+fn edge_with_read_and_write_of_a_reference(backend: Backend) {
+    let poller = poller(backend);
+    let (ours, mut theirs) = edge_pair(&poller);
+    for _ in 0..3 {
+        expect_would_block((&ours).read(&mut [0; 8]));
+        expect_nothing(&poller);
+        theirs.write_all(b"ping").unwrap();
+        assert!(wait_for(&poller, &[1])[&Token(1)].intersects(Conditions::READ));
+        assert_eq!((&ours).read(&mut [0; 8]).unwrap(), 4);
+
+        let written = written_until_full(|buf| (&ours).write(buf));
+        expect_nothing(&poller);
+        theirs.read_exact(&mut vec![0; written]).unwrap();
+        assert!(wait_for(&poller, &[1])[&Token(1)].intersects(Conditions::WRITE));
+        (&ours).flush().unwrap();
+    }
+}
+
+fn edge_with_vectored_io(backend: Backend) {
+    let poller = poller(backend);
+    let (mut ours, mut theirs) = edge_pair(&poller);
+    for owned in [true, false] {
+        let (mut one, mut two) = ([0; 3], [0; 3]);
+        let mut bufs = [IoSliceMut::new(&mut one), IoSliceMut::new(&mut two)];
+        let mut read = |ours: &mut Registered<UnixStream>| {
+            if owned { ours.read_vectored(&mut bufs) } else { (&*ours).read_vectored(&mut bufs) }
+        };
+        expect_would_block(read(&mut ours));
+        theirs.write_all(b"ping").unwrap();
         wait_for(&poller, &[1]);
-        drop(reader);
+        assert_eq!(read(&mut ours).unwrap(), 4);
+
+        let written = written_until_full(|buf| {
+            let bufs = [IoSlice::new(buf), IoSlice::new(buf)];
+            if owned { ours.write_vectored(&bufs) } else { (&ours).write_vectored(&bufs) }
+        });
+        expect_nothing(&poller);
+        theirs.read_exact(&mut vec![0; written]).unwrap();
+        assert!(wait_for(&poller, &[1])[&Token(1)].intersects(Conditions::WRITE));
+    }
+}
+
+fn written_until_full(mut write: impl FnMut(&[u8]) -> io::Result<usize>) -> usize {
+    let mut written = 0;
+    loop {
+        match write(&[0; 4096]) {
+            Ok(more) => written += more,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                return written;
+            }
+        }
+    }
+}
+
+fn edge_with_accept(backend: Backend) {
+    let poller = poller(backend);
+    let listener = tcp_listener();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    let listener = poller.register(listener, Token(1), Interest::READABLE, Mode::Edge).unwrap();
+    for round in 1..4 {
+        let clients: Vec<_> = (0..round).map(|_| TcpStream::connect(address).unwrap()).collect();
+        let mut accepted = HashSet::new();
+        while accepted.len() < round {
+            wait_for(&poller, &[1]);
+            let error = loop {
+                match listener.try_io(Interest::READABLE, net::accept) {
+                    Ok((_, peer)) => accepted.insert(peer),
+                    Err(error) => break error,
+                };
+            };
+            assert_eq!(error.kind(), ErrorKind::WouldBlock);
+        }
+        let clients = clients.iter().map(|client| client.local_addr().unwrap());
+        assert_eq!(accepted, clients.collect());
+        expect_nothing(&poller);
+    }
+}
+
+fn edge_with_recv_from(backend: Backend) {
+    let poller = poller(backend);
+    let (ours, theirs) = udp_pair();
+    ours.set_nonblocking(true).unwrap();
+    let ours = poller.register(ours, Token(1), Interest::READABLE, Mode::Edge).unwrap();
+    let receive = |buf: &mut [u8]| ours.try_io(Interest::READABLE, |s| s.recv_from(buf));
+    for round in 0..5 {
+        theirs.send(&[round]).unwrap();
+        wait_for(&poller, &[1]);
+        let mut buf = [0; 8];
+        assert_eq!(receive(&mut buf).unwrap(), (1, theirs.local_addr().unwrap()));
+        assert_eq!(buf[0], round);
+        expect_would_block(receive(&mut buf));
+        expect_nothing(&poller);
+    }
+}
+
+/// The would-block is seen by others than the registration.
+fn edge_with_rearm(backend: Backend) {
+    let poller = poller(backend);
+    let (ours, mut theirs) = edge_pair(&poller);
+    for _ in 0..3 {
+        expect_would_block(ours.get_ref().read(&mut [0; 8]));
+        ours.rearm(Interest::READABLE).unwrap();
+        expect_nothing(&poller);
+        theirs.write_all(b"ping").unwrap();
+        wait_for(&poller, &[1]);
+        assert_eq!(ours.get_ref().read(&mut [0; 8]).unwrap(), 4);
+    }
+    // By the handle, as a face of one's own does it; what came before it counts, too.
+    expect_would_block(ours.get_ref().read(&mut [0; 8]));
+    theirs.write_all(b"ping").unwrap();
+    poller.rearm(ours.get_ref(), Interest::READABLE).unwrap();
+    wait_for(&poller, &[1]);
+}
+
+fn edge_partly_drained(backend: Backend) {
+    let poller = poller(backend);
+    let (mut ours, mut theirs) = edge_pair(&poller);
+    for _ in 0..3 {
+        theirs.write_all(b"0123456789").unwrap();
+        wait_for(&poller, &[1]);
+        let mut buf = [0; 4];
+        assert_eq!(ours.read(&mut buf).unwrap(), 4);
+        expect_nothing(&poller);
+        // What comes on top may be reported or not; it is there.
+        theirs.write_all(b"ab").unwrap();
+        look(&poller);
+        let mut rest = Vec::new();
+        expect_would_block(ours.read_to_end(&mut rest));
+        assert_eq!(rest, b"456789ab");
+        expect_nothing(&poller);
+    }
+    // Left in part, then asked for anew.
+    theirs.write_all(b"0123456789").unwrap();
+    wait_for(&poller, &[1]);
+    assert_eq!(ours.read(&mut [0; 4]).unwrap(), 4);
+    expect_nothing(&poller);
+    ours.set_interest(both()).unwrap();
+    wait_for(&poller, &[1]);
+}
+
+/// Whoever misses an edge waits in vain.
+fn edge_between_two_threads(backend: Backend) {
+    const ROUNDS: u32 = 3000;
+    let (a, b) = tcp_pair();
+    let play = move |stream: TcpStream, begins: bool| {
+        stream.set_nodelay(true).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let poller = poller(backend);
+        let mut stream = poller.register(stream, Token(1), both(), Mode::Edge).unwrap();
+        let mut events = Events::default();
+        for round in 0..ROUNDS {
+            if begins {
+                assert_eq!(stream.write(&round.to_ne_bytes()).unwrap(), 4);
+            }
+            // Sometimes the answer is there before the look at it, sometimes after.
+            let mut answer = [0; 4];
+            while let Err(error) = stream.read_exact(&mut answer) {
+                assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                poller.wait(&mut events, Some(PATIENCE)).unwrap();
+                assert!(!events.is_empty(), "the edge of round {round} was lost");
+            }
+            assert_eq!(u32::from_ne_bytes(answer), round);
+            if !begins {
+                assert_eq!(stream.write(&round.to_ne_bytes()).unwrap(), 4);
+            }
+        }
+        stream
+    };
+    let other = thread::spawn(move || play(b, false));
+    play(a, true);
+    other.join().unwrap();
+}
+
+const TLS_BYTES: usize = 300_000;
+
+fn tls_in_edge_mode(backend: Backend) {
+    tls(backend, Mode::Edge);
+}
+
+fn tls_in_level_mode(backend: Backend) {
+    tls(backend, Mode::Level);
+}
+
+/// One end of a connection that encrypts, reading and writing through `&Registered`.
+struct Tls<C> {
+    connection: C,
+    stream: Registered<TcpStream>,
+    sent: usize,
+    received: usize,
+}
+
+impl<D: SideData, C: DerefMut<Target = ConnectionCommon<D>>> Tls<C> {
+    fn new(poller: &Poller, stream: TcpStream, token: usize, mode: Mode, connection: C) -> Self {
+        stream.set_nonblocking(true).unwrap();
+        let stream = poller.register(stream, Token(token), both(), mode).unwrap();
+        Self { connection, stream, sent: 0, received: 0 }
+    }
+
+    fn byte(at: usize) -> u8 {
+        at.to_le_bytes()[0] ^ at.to_le_bytes()[1]
+    }
+
+    /// Goes on until it would block.
+    fn run(&mut self) {
+        while !self.is_done() {
+            let chunk: Vec<_> = (self.sent..TLS_BYTES).take(10_000).map(Self::byte).collect();
+            // Takes a part when its own buffer is full.
+            self.sent += self.connection.writer().write(&chunk).unwrap();
+            let mut blocked = true;
+            while self.connection.wants_write() {
+                match self.connection.write_tls(&mut &self.stream) {
+                    Ok(_) => blocked = false,
+                    Err(error) => {
+                        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                        break;
+                    }
+                }
+            }
+            match self.connection.read_tls(&mut &self.stream) {
+                Ok(count) => {
+                    assert_ne!(count, 0, "the end, after {} bytes", self.received);
+                    blocked = false;
+                    let plain = self.connection.process_new_packets().unwrap();
+                    let mut buf = vec![0; plain.plaintext_bytes_to_read()];
+                    self.connection.reader().read_exact(&mut buf).unwrap();
+                    for byte in buf {
+                        assert_eq!(byte, Self::byte(self.received));
+                        self.received += 1;
+                    }
+                }
+                Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+            }
+            if blocked {
+                break;
+            }
+        }
+        if self.stream.mode() == Mode::Level {
+            let interest = if self.connection.wants_write() { both() } else { Interest::READABLE };
+            self.stream.set_interest(interest).unwrap();
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.sent == TLS_BYTES && self.received == TLS_BYTES && !self.connection.wants_write()
+    }
+}
+
+fn tls(backend: Backend, mode: Mode) {
+    let poller = poller(backend);
+    let (client, server) = tcp_pair();
+    let (client_tls, server_tls) = tls_connections();
+    let mut client = Tls::new(&poller, client, 1, mode, client_tls);
+    let mut server = Tls::new(&poller, server, 2, mode, server_tls);
+    let mut events = Events::default();
+    while !(client.is_done() && server.is_done()) {
+        poller.wait(&mut events, Some(PATIENCE)).unwrap();
+        assert!(!events.is_empty(), "an edge was lost");
+        for event in &events {
+            match event.token() {
+                Token(1) => client.run(),
+                Token(2) => server.run(),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    assert_eq!([client.received, server.received], [TLS_BYTES; 2]);
+    drop((client, server));
+    expect_nothing(&poller);
+}
+
+fn tls_connections() -> (ClientConnection, ServerConnection) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let certificate = made.cert.der().clone();
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate.clone()).unwrap();
+    let client = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let server = ServerConfig::builder().with_no_client_auth();
+    let server = server.with_single_cert(vec![certificate], key).unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    (
+        ClientConnection::new(Arc::new(client), name).unwrap(),
+        ServerConnection::new(Arc::new(server)).unwrap(),
+    )
+}
+
+/// Another thread may see the event first.
+fn before_register_has_returned(backend: Backend) {
+    const OBJECTS: usize = 100;
+    for mode in [Mode::Edge, Mode::Oneshot] {
+        let poller = poller(backend);
+        let seen = thread::scope(|scope| {
+            let waiter = scope.spawn(|| wait_for(&poller, &(0..OBJECTS).collect::<Vec<_>>()));
+            let registered: Vec<_> = (0..OBJECTS)
+                .map(|token| {
+                    let (reader, mut writer) = io::pipe().unwrap();
+                    writer.write_all(b"x").unwrap();
+                    let token = Token(token);
+                    (poller.register(reader, token, Interest::READABLE, mode).unwrap(), writer)
+                })
+                .collect();
+            let seen = waiter.join().unwrap();
+            drop(registered);
+            seen
+        });
+        assert!(seen.values().all(|conditions| *conditions == Conditions::READ), "{seen:?}");
         expect_nothing(&poller);
     }
 }

@@ -1,0 +1,300 @@
+//! P5: errors and resets arrive, whatever the interest is. What they look like once they are there
+//! is the truth table's; here they come to an object that is watched already.
+
+use std::io::{ErrorKind, Read, Write, pipe};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use anypoll::{Backend, Conditions, Events, Interest, Mode, Registered, Source, Token};
+use socket2::{Domain, SockRef, Socket, Type};
+
+use crate::support::{
+    MODES, PATIENCE, both, expect_nothing, fill, look, on_every_backend, poller, pty, tcp_listener,
+    tcp_pair, udp_pair, wait_for,
+};
+
+on_every_backend! {
+    each_failure_arrives
+    an_error_lasts_until_it_is_fetched
+    a_refused_connect_says_why
+    a_connect_succeeds
+    a_peers_close_is_a_half_close_until_the_reset
+    a_half_close_arrives_with_readable
+    an_error_after_an_edge_was_reported
+    an_error_in_the_middle_of_a_write
+}
+
+const NONE: Conditions = Conditions::READ.intersection(Conditions::WRITE);
+const READ: Conditions = Conditions::READ;
+const WRITE: Conditions = Conditions::WRITE;
+const ERROR: Conditions = Conditions::ERROR;
+const HANG_UP: Conditions = Conditions::HANG_UP;
+const READ_HANG_UP: Conditions = Conditions::READ_HANG_UP;
+
+/// Waits until all of `expected` was shown, in one event or several, and fails on anything else.
+fn wait_for_conditions(registered: &Registered<impl Source>, expected: Conditions, case: &str) {
+    wait_for_some(registered, expected, expected, case);
+}
+
+/// As `wait_for_conditions`; of the rest of what is expected, some may come along.
+fn wait_for_some(
+    registered: &Registered<impl Source>,
+    awaited: Conditions,
+    expected: Conditions,
+    case: &str,
+) {
+    let end = Instant::now() + PATIENCE;
+    let mut events = Events::default();
+    let mut seen = NONE;
+    while seen.intersection(awaited) != awaited {
+        registered.poller().wait_until(&mut events, Some(end)).unwrap();
+        assert!(!events.is_empty(), "{case}: saw {seen:?}, waits for {awaited:?}");
+        for event in &events {
+            assert_eq!(event.token(), registered.token());
+            seen = seen | event.conditions();
+        }
+        assert_eq!(seen | expected, expected, "{case}");
+        // What a failure looks like may come bit by bit.
+        if registered.mode() == Mode::Oneshot && seen.intersection(awaited) != awaited {
+            registered.set_interest(registered.interest()).unwrap();
+        }
+    }
+}
+
+/// An object, what fails it, and what it then shows: with every interest, and before.
+type Failure = (&'static str, OwnedFd, Box<dyn FnOnce()>, Conditions, Conditions);
+
+fn failures() -> Vec<Failure> {
+    fn failure<T: 'static>(
+        name: &'static str,
+        object: impl Into<OwnedFd>,
+        other: T,
+        fail: impl FnOnce(T) + 'static,
+        after: Conditions,
+        before: Conditions,
+    ) -> Failure {
+        (name, object.into(), Box::new(move || fail(other)), after, before)
+    }
+    let reset = READ | WRITE | ERROR | HANG_UP | READ_HANG_UP;
+    let ended = READ | WRITE | HANG_UP | READ_HANG_UP;
+    let (ours, theirs) = tcp_pair();
+    let tcp = failure("TCP, reset", ours, theirs, reset_by_drop, reset, WRITE);
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let unix = failure("Unix stream, peer closed", ours, theirs, drop, ended, WRITE);
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let own = ours.try_clone().unwrap();
+    let shutdown = move |(own, _theirs): (UnixStream, UnixStream)| {
+        own.shutdown(Shutdown::Both).unwrap();
+    };
+    let shut = failure("Unix stream, own shutdown", ours, (own, theirs), shutdown, ended, WRITE);
+    let (ours, theirs) = udp_pair();
+    let sender = ours.try_clone().unwrap();
+    let send = |(sender, theirs): (std::net::UdpSocket, _)| {
+        drop(theirs);
+        sender.send(b"nobody").unwrap();
+    };
+    let udp = failure("UDP, ICMP error", ours, (sender, theirs), send, WRITE | ERROR, WRITE);
+    let (reader, writer) = pipe().unwrap();
+    let pipe_end = failure("pipe, writer gone", reader, writer, drop, HANG_UP, NONE);
+    let (reader, writer) = pipe().unwrap();
+    let broken = failure("pipe, reader gone", writer, reader, drop, WRITE | ERROR, WRITE);
+    let (reader, writer) = pipe().unwrap();
+    anypoll::set_nonblocking(&writer, true).unwrap();
+    let writer = OwnedFd::from(writer);
+    fill(&writer);
+    let full = failure("pipe, reader gone, full", writer, reader, drop, ERROR, NONE);
+    let (master, slave) = pty();
+    let hung_up = failure("pty, slave hung up", master, slave, drop, WRITE | HANG_UP, WRITE);
+    let (master, slave) = pty();
+    let gone = READ | WRITE | ERROR | HANG_UP;
+    let master_gone = failure("pty, master gone", slave, master, drop, gone, WRITE);
+    vec![tcp, unix, shut, udp, pipe_end, broken, full, hung_up, master_gone]
+}
+
+fn reset_by_drop(stream: TcpStream) {
+    SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(stream);
+}
+
+fn asked(conditions: Conditions, interest: Interest) -> Conditions {
+    let mut asked = ERROR | HANG_UP;
+    if interest.contains(Interest::READABLE) {
+        asked = asked | READ | READ_HANG_UP;
+    }
+    if interest.contains(Interest::WRITABLE) {
+        asked = asked | WRITE;
+    }
+    conditions.intersection(asked)
+}
+
+fn failed(conditions: Conditions) -> Conditions {
+    conditions.intersection(ERROR | HANG_UP)
+}
+
+fn each_failure_arrives(backend: Backend) {
+    for mode in MODES {
+        for interest in [Interest::NONE, Interest::READABLE, Interest::WRITABLE, both()] {
+            for (name, object, fail, after, before) in failures() {
+                let case = format!("{name}, {mode:?}, {interest:?}");
+                let poller = poller(backend);
+                let registered = poller.register(&object, Token(1), interest, mode).unwrap();
+                let before = asked(before, interest);
+                if before == NONE {
+                    expect_nothing(&poller);
+                } else {
+                    wait_for_conditions(&registered, before, &case);
+                }
+                fail();
+                if before != NONE && mode == Mode::Oneshot {
+                    // It had its report.
+                    expect_nothing(&poller);
+                    registered.set_interest(interest).unwrap();
+                }
+                let shown = asked(after, interest);
+                // What was shown before comes along or not.
+                wait_for_some(&registered, failed(shown), shown, &case);
+                registered.set_interest(interest).unwrap();
+                wait_for_conditions(&registered, shown, &case);
+            }
+        }
+    }
+}
+
+fn an_error_lasts_until_it_is_fetched(backend: Backend) {
+    let poller = poller(backend);
+    let (ours, theirs) = udp_pair();
+    let ours = poller.register(ours, Token(1), Interest::NONE, Mode::Level).unwrap();
+    drop(theirs);
+    for _ in 0..3 {
+        ours.get_ref().send(b"nobody").unwrap();
+        for _ in 0..3 {
+            assert_eq!(wait_for(&poller, &[1])[&Token(1)], ERROR);
+        }
+        let error = ours.get_ref().take_error().unwrap().unwrap();
+        assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+        expect_nothing(&poller);
+    }
+}
+
+fn connecting(address: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    if let Err(error) = socket.connect(&address.into()) {
+        assert_eq!(error.raw_os_error(), Some(rustix::io::Errno::INPROGRESS.raw_os_error()));
+    }
+    socket.into()
+}
+
+fn a_refused_connect_says_why(backend: Backend) {
+    for mode in MODES {
+        for interest in [Interest::NONE, Interest::READABLE, Interest::WRITABLE, both()] {
+            let poller = poller(backend);
+            let nobody = tcp_listener().local_addr().unwrap();
+            let stream = connecting(nobody);
+            let stream = poller.register(stream, Token(1), interest, mode).unwrap();
+            let shown = READ | WRITE | ERROR | HANG_UP | READ_HANG_UP;
+            wait_for_conditions(&stream, asked(shown, interest), "refused");
+            let error = stream.get_ref().take_error().unwrap().unwrap();
+            assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+        }
+    }
+}
+
+fn a_connect_succeeds(backend: Backend) {
+    for mode in MODES {
+        let poller = poller(backend);
+        let listener = tcp_listener();
+        let stream = connecting(listener.local_addr().unwrap());
+        let stream = poller.register(stream, Token(1), both(), mode).unwrap();
+        wait_for_conditions(&stream, WRITE, "connected");
+        assert!(stream.get_ref().take_error().unwrap().is_none());
+        assert_eq!(stream.get_ref().peer_addr().unwrap(), listener.local_addr().unwrap());
+    }
+}
+
+fn a_peers_close_is_a_half_close_until_the_reset(backend: Backend) {
+    for mode in MODES {
+        let poller = poller(backend);
+        let (ours, theirs) = tcp_pair();
+        ours.set_nonblocking(true).unwrap();
+        let mut ours = poller.register(ours, Token(1), Interest::READABLE, mode).unwrap();
+        drop(theirs);
+        wait_for_conditions(&ours, READ | READ_HANG_UP, "closed");
+        assert_eq!(ours.read(&mut [0; 8]).unwrap(), 0);
+        // Accepted, and answered by a reset.
+        assert_eq!(ours.write(b"late").unwrap(), 4);
+        ours.set_interest(both()).unwrap();
+        let reset = READ | WRITE | ERROR | HANG_UP | READ_HANG_UP;
+        wait_for_some(&ours, ERROR | HANG_UP, reset, "reset");
+        ours.set_interest(both()).unwrap();
+        wait_for_conditions(&ours, reset, "reset");
+        let error = ours.write(b"later").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+    }
+}
+
+fn a_half_close_arrives_with_readable(backend: Backend) {
+    for mode in MODES {
+        for (interest, shown) in [
+            (Interest::NONE, NONE),
+            (Interest::READABLE, READ | READ_HANG_UP),
+            (Interest::WRITABLE, NONE),
+        ] {
+            let poller = poller(backend);
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            ours.set_nonblocking(true).unwrap();
+            let object = OwnedFd::from(ours);
+            fill(&object);
+            let registered = poller.register(&object, Token(1), interest, mode).unwrap();
+            expect_nothing(&poller);
+            theirs.shutdown(Shutdown::Write).unwrap();
+            if shown == NONE {
+                expect_nothing(&poller);
+            } else {
+                wait_for_conditions(&registered, shown, "half-closed");
+            }
+            drop(registered);
+        }
+    }
+}
+
+/// With no would-block between the two.
+fn an_error_after_an_edge_was_reported(backend: Backend) {
+    for interest in [Interest::NONE, Interest::READABLE, Interest::WRITABLE, both()] {
+        let poller = poller(backend);
+        let (ours, mut theirs) = tcp_pair();
+        let ours = poller.register(ours, Token(1), interest, Mode::Edge).unwrap();
+        theirs.write_all(b"data").unwrap();
+        if interest.contains(Interest::READABLE) {
+            while !wait_for(&poller, &[1])[&Token(1)].intersects(READ) {}
+        } else {
+            ours.get_ref().peek(&mut [0]).unwrap();
+            look(&poller);
+        }
+        expect_nothing(&poller);
+        reset_by_drop(theirs);
+        let reset = asked(READ | WRITE | ERROR | HANG_UP | READ_HANG_UP, interest);
+        wait_for_some(&ours, ERROR | HANG_UP, reset, "reset");
+        let error = ours.get_ref().take_error().unwrap().unwrap();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    }
+}
+
+/// A writer that waits for room learns that there will be none.
+fn an_error_in_the_middle_of_a_write(backend: Backend) {
+    for mode in MODES {
+        let poller = poller(backend);
+        let (reader, writer) = pipe().unwrap();
+        anypoll::set_nonblocking(&writer, true).unwrap();
+        let writer = poller.register(writer, Token(1), Interest::WRITABLE, mode).unwrap();
+        let error = (&writer).write_all(&[0; 1 << 20]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+        expect_nothing(&poller);
+        drop(reader);
+        wait_for_conditions(&writer, ERROR, "broken");
+        let error = (&writer).write(&[0]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+    }
+}
