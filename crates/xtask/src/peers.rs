@@ -176,7 +176,6 @@ pub(crate) fn run(args: impl Iterator<Item = String>) -> Result<bool> {
         .iter()
         .filter(|peer| names.is_empty() || names.contains(peer.name))
         .filter(|peer| !quick || !matches!(peer.quick, Quick::Nothing))
-        .filter(|peer| replacement(&workspace, peer.over).exists())
         .collect();
     let sources = fetch(&root, &peers)?;
 
