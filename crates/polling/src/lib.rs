@@ -32,9 +32,8 @@
 //!
 //! # What differs
 //!
-//! - On Linux a wait is one system call, with a timeout and without; polling makes three for one
-//!   without, and five for one with. A [`notify`](Poller::notify) makes one only if a thread
-//!   sleeps in a wait and none is on its way, and costs nothing to receive.
+//! - On Linux a wait is one system call, where polling makes five. A [`notify`](Poller::notify)
+//!   makes one only if a thread sleeps in a wait and none is on its way; receiving it costs none.
 //! - A poller has two descriptors instead of three.
 //! - A wait whose [`Events`] are full of older events makes room, where polling fails with
 //!   `EINVAL`.
