@@ -24,8 +24,7 @@ use toml::{Table, toml};
 
 use crate::Result;
 
-pub(crate) const USAGE: &str = "\
-  peers [--quick] [NAME...]
+pub(crate) const USAGE: &str = "  peers [--quick] [NAME...]
       Run published crates' own tests over polling and mio and over our replacements of them.
       --quick  a part of them that takes a few minutes
       NAME     only these peers";
@@ -59,98 +58,54 @@ enum Quick {
     Only(&'static [&'static str]),
 }
 
+impl Peer {
+    const fn over_polling(name: &'static str, requirement: &'static str, tests: Tests) -> Self {
+        Self { name, requirement, over: "polling", features: &[], tests, quick: Quick::All }
+    }
+
+    const fn over_mio(name: &'static str, requirement: &'static str, tests: Tests) -> Self {
+        Self { over: "mio", ..Self::over_polling(name, requirement, tests) }
+    }
+}
+
 const PEERS: &[Peer] = &[
+    Peer::over_polling("polling", "3.11", Tests::OfTheReplaced),
+    Peer::over_polling("async-io", "2", Tests::Own),
     Peer {
-        name: "polling",
-        requirement: "3.11",
-        over: "polling",
-        features: &[],
-        tests: Tests::OfTheReplaced,
-        quick: Quick::All,
-    },
-    Peer {
-        name: "async-io",
-        requirement: "2",
-        over: "polling",
-        features: &[],
-        tests: Tests::Own,
-        quick: Quick::All,
-    },
-    Peer {
-        name: "calloop",
-        requirement: "0.14",
-        over: "polling",
         features: &["block_on", "executor", "signals", "stream"],
-        tests: Tests::Own,
-        quick: Quick::All,
+        ..Peer::over_polling("calloop", "0.14", Tests::Own)
     },
+    Peer::over_polling("async-process", "2", Tests::Own),
+    Peer::over_polling("async-signal", "0.2", Tests::Own),
     Peer {
-        name: "async-process",
-        requirement: "2",
-        over: "polling",
-        features: &[],
-        tests: Tests::Own,
-        quick: Quick::All,
-    },
-    Peer {
-        name: "async-signal",
-        requirement: "0.2",
-        over: "polling",
-        features: &[],
-        tests: Tests::Own,
-        quick: Quick::All,
-    },
-    Peer {
-        name: "async-std",
-        requirement: "1",
-        over: "polling",
         features: &["attributes", "unstable"],
-        tests: Tests::OwnOnly,
         quick: Quick::Nothing,
+        ..Peer::over_polling("async-std", "1", Tests::OwnOnly)
     },
+    Peer::over_polling(
+        "smol",
+        "2",
+        Tests::Program("smol = '2'", include_str!("../programs/smol.rs")),
+    ),
     Peer {
-        name: "smol",
-        requirement: "2",
-        over: "polling",
-        features: &[],
-        tests: Tests::Program("smol = '2'", include_str!("../programs/smol.rs")),
-        quick: Quick::All,
-    },
-    Peer {
-        name: "tokio",
-        requirement: "1",
-        over: "mio",
         features: &["full", "test-util"],
-        tests: Tests::Own,
-        quick: Quick::Only(&["io_async_fd", "net_", "process_", "signal_", "tcp_", "ud"]),
+        quick: Quick::Only(&["io_async_fd", "net_", "process_", "signal_", "tcp_", "udp", "uds_"]),
+        ..Peer::over_mio("tokio", "1", Tests::Own)
     },
     Peer {
-        name: "tokio-util",
-        requirement: "0.7",
-        over: "mio",
         features: &["full"],
-        tests: Tests::Own,
         quick: Quick::Nothing,
+        ..Peer::over_mio("tokio-util", "0.7", Tests::Own)
     },
-    Peer {
-        name: "signal-hook-mio",
-        requirement: "0.2",
-        over: "mio",
-        features: &["support-v1_0"],
-        tests: Tests::Own,
-        quick: Quick::All,
-    },
-    Peer {
-        name: "axum",
-        requirement: "0.8",
-        over: "mio",
-        features: &[],
-        tests: Tests::Program(
+    Peer { features: &["support-v1_0"], ..Peer::over_mio("signal-hook-mio", "0.2", Tests::Own) },
+    Peer::over_mio(
+        "axum",
+        "0.8",
+        Tests::Program(
             "axum = '0.8'\ntokio = { version = '1', features = ['full'] }",
             include_str!("../programs/axum.rs"),
         ),
-        quick: Quick::All,
-    },
+    ),
 ];
 
 const FOR_A_PROGRAM: Duration = Duration::from_secs(300);
