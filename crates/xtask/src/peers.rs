@@ -296,9 +296,11 @@ impl<'a> Side<'a> {
             output(cargo(&folder).args(["update", "-p", &format!("{}@{version}", peer.over)]))?;
         }
         let replaced = format!("{}@{}", peer.over, version.split('.').next().unwrap_or_default());
-        let (target, log) = (side.join("target"), side.join(format!("{}.log", peer.name)));
+        let log = side.join(format!("{}.log", peer.name));
         File::create(&log)?;
         let programs = programs(&manifest);
+        // What does not depend on the replaced crate is built once for both sides.
+        let target = root.join("target");
         Ok(Self { peer, name, folder, target, log, programs, replaced })
     }
 
