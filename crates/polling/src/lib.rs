@@ -1,0 +1,65 @@
+//! polling's face over [anypoll].
+//!
+//! This crate has the name and the public items of [polling 3.11], and no system call of its own.
+//! A program whose dependencies use polling (async-io, and so smol, async-std and async-process;
+//! calloop) is moved over, unchanged, by a line in the `Cargo.toml` of its workspace,
+//!
+//! ```toml
+//! [patch.crates-io]
+//! polling = { git = "…" }     # or { path = "…" }
+//! ```
+//!
+//! and by `cargo update -p polling`, without which a lock file keeps the old one. Then
+//! `cargo tree -i polling` shows where it comes from.
+//!
+//! ```
+//! use polling::{Event, Events, Poller};
+//! use std::io::Write;
+//!
+//! let (reader, mut writer) = std::io::pipe()?;
+//! let poller = Poller::new()?;
+//! // SAFETY: it is deleted below, before it is dropped.
+//! unsafe { poller.add(&reader, Event::readable(7))? };
+//!
+//! writer.write_all(b"ready")?;
+//! let mut events = Events::new();
+//! poller.wait(&mut events, None)?;
+//! assert!(events.iter().any(|event| event.key == 7 && event.readable));
+//!
+//! poller.delete(&reader)?;
+//! # std::io::Result::Ok(())
+//! ```
+//!
+//! # What differs
+//!
+//! - On Linux a wait is one system call, where polling makes five. A [`notify`](Poller::notify)
+//!   makes one only if a thread sleeps in a wait and none is on its way; receiving it costs none.
+//! - A poller has two descriptors instead of three.
+//! - A wait whose [`Events`] are full of older events makes room, where polling fails with
+//!   `EINVAL`.
+//! - A signal during a wait costs neither the events that were in the buffer nor any time.
+//! - An [`Event`] that a wait brought holds no hidden flags: handed back as an interest it asks
+//!   for what its fields say.
+//! - [`Poller`]'s `as_fd` tells the poller that somebody may watch the descriptor: from then on a
+//!   notification makes a system call with nobody asleep too, unless one is on its way.
+//! - Besides `usize::MAX` there is one more key that cannot be used on 64-bit systems
+//!   ([`anypoll::Token::RESERVED`]).
+//! - [`EdgeOneshot`](PollMode::EdgeOneshot) is [`Oneshot`](PollMode::Oneshot): what is ready at a
+//!   `modify` is reported in both, as epoll does.
+//!
+//! # What is missing
+//!
+//! So far this crate serves Unix, and anypoll's own backends there: `os::kqueue` and `os::iocp` are
+//! not here yet. The feature `tracing` is accepted and logs nothing.
+//!
+//! [polling 3.11]: https://docs.rs/polling/3.11
+
+#![allow(clippy::needless_pass_by_value, reason = "the signatures are polling's")]
+
+mod event;
+mod poller;
+mod source;
+
+pub use event::{Event, Events, PollMode};
+pub use poller::Poller;
+pub use source::{AsRawSource, AsSource};

@@ -1,0 +1,126 @@
+//! The public face, as programs that were written for polling use it: it compiles.
+
+use std::collections::HashSet;
+use std::fmt::Debug;
+use std::io::{self, PipeReader};
+use std::num::NonZeroUsize;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::time::{Duration, Instant};
+
+use polling::{AsRawSource, AsSource, Event, Events, PollMode, Poller};
+
+fn thread_safe<T: Send + Sync + UnwindSafe + RefUnwindSafe + Unpin>() {}
+fn plain<T: Copy + Debug + Eq>() {}
+fn raw_source<T: AsRawSource>() {}
+fn source<T: AsSource>() {}
+
+#[test]
+fn types_have_the_traits() {
+    thread_safe::<Poller>();
+    thread_safe::<Event>();
+    thread_safe::<PollMode>();
+    plain::<Event>();
+    plain::<PollMode>();
+    fn events<T: Send + UnwindSafe + Unpin + Default + Debug>() {}
+    events::<Events>();
+    fn poller<T: AsFd + AsRawFd + Debug>() {}
+    poller::<Poller>();
+
+    assert!(PollMode::Oneshot < PollMode::Level && PollMode::Edge < PollMode::EdgeOneshot);
+    assert_eq!(HashSet::from([PollMode::Edge, PollMode::Edge, PollMode::Level]).len(), 2);
+}
+
+/// `Events` is not `Sync`: were it, the `_` could be either implementation's.
+#[test]
+fn events_stay_with_one_thread() {
+    trait Ambiguous<A> {
+        fn ok() {}
+    }
+    struct IfSync;
+    impl<T> Ambiguous<()> for T {}
+    impl<T: Sync> Ambiguous<IfSync> for T {}
+    <Events as Ambiguous<_>>::ok();
+}
+
+#[test]
+fn sources_are_whatever_has_a_descriptor() {
+    raw_source::<RawFd>();
+    raw_source::<&RawFd>();
+    raw_source::<&OwnedFd>();
+    raw_source::<&PipeReader>();
+    raw_source::<&BorrowedFd<'_>>();
+    raw_source::<&Poller>();
+    source::<OwnedFd>();
+    source::<&PipeReader>();
+    source::<BorrowedFd<'_>>();
+    source::<&Poller>();
+    let (reader, _writer) = io::pipe().unwrap();
+    assert_eq!((&reader).raw(), reader.as_raw_fd());
+    assert_eq!(reader.as_raw_fd().raw(), reader.as_raw_fd());
+    assert_eq!(reader.source().as_raw_fd(), reader.as_raw_fd());
+}
+
+#[test]
+fn functions_have_the_signatures() {
+    type Borrowed = &'static OwnedFd;
+    const _: [Event; 5] = [
+        Event::new(1, true, false),
+        Event::all(1),
+        Event::readable(1),
+        Event::writable(1),
+        Event::none(1),
+    ];
+    let _: fn() -> io::Result<Poller> = Poller::new;
+    let _: fn(&Poller) -> bool = Poller::supports_level;
+    let _: fn(&Poller) -> bool = Poller::supports_edge;
+    let _: unsafe fn(&Poller, RawFd, Event) -> io::Result<()> = Poller::add;
+    let _: unsafe fn(&Poller, Borrowed, Event, PollMode) -> io::Result<()> = Poller::add_with_mode;
+    let _: fn(&Poller, OwnedFd, Event) -> io::Result<()> = Poller::modify;
+    let _: fn(&Poller, Borrowed, Event, PollMode) -> io::Result<()> = Poller::modify_with_mode;
+    let _: fn(&Poller, Borrowed) -> io::Result<()> = Poller::delete;
+    let _: fn(&Poller, &mut Events, Option<Duration>) -> io::Result<usize> = Poller::wait;
+    let _: fn(&Poller, &mut Events, Instant) -> io::Result<usize> = Poller::wait_deadline;
+    let _: fn(&Poller) -> io::Result<()> = Poller::notify;
+    let _: fn() -> Events = Events::new;
+    let _: fn(NonZeroUsize) -> Events = Events::with_capacity;
+    let _: fn(&mut Events) = Events::clear;
+    let _: fn(&Events) -> usize = Events::len;
+    let _: fn(&Events) -> bool = Events::is_empty;
+    let _: fn(&Events) -> NonZeroUsize = Events::capacity;
+    fn iterates(events: &Events) -> impl Iterator<Item = Event> + '_ {
+        events.iter()
+    }
+    assert_eq!(iterates(&Events::new()).count(), 0);
+}
+
+#[test]
+fn an_event_is_made_field_by_field() {
+    let mut event = Event::readable(3);
+    assert_eq!((event.key, event.readable, event.writable), (3, true, false));
+    event.writable = true;
+    assert_eq!(event, Event::all(3));
+
+    event.set_interrupt(true);
+    event.set_priority(true);
+    assert!(event.is_interrupt() && event.is_priority());
+    assert_eq!(event, Event::all(3).with_interrupt().with_priority());
+    assert_eq!(event.with_no_extra(), Event::all(3));
+    event.set_interrupt(false);
+    assert!(!event.is_interrupt() && event.is_priority());
+    event.clear_extra();
+    assert_eq!(event, Event::all(3));
+    assert_eq!(event.is_err(), Some(false));
+    #[allow(deprecated)]
+    let connect_failed = event.is_connect_failed();
+    assert_eq!(connect_failed, Some(false));
+}
+
+#[test]
+fn events_have_the_room_that_was_asked_for() {
+    assert_eq!(Events::new().capacity().get(), 1024);
+    assert_eq!(Events::default().capacity().get(), 1024);
+    let events = Events::with_capacity(NonZeroUsize::new(3).unwrap());
+    assert_eq!((events.capacity().get(), events.len(), events.is_empty()), (3, 0, true));
+    assert_eq!(format!("{events:?}"), "[]");
+}

@@ -1,0 +1,23 @@
+//! `cargo xtask COMMAND`: the checks that are longer than one command.
+
+mod peers;
+
+use std::process::ExitCode;
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let result = match args.next().as_deref() {
+        Some("peers") => peers::run(args),
+        _ => Err(format!("usage: cargo xtask COMMAND\n\n{}", peers::USAGE).into()),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(2)
+        }
+    }
+}
