@@ -42,11 +42,16 @@ impl Workload {
             .map(|((peer, _), theirs)| {
                 let mut ratios: Vec<_> = theirs.iter().zip(&ours).map(|(t, o)| t / o).collect();
                 ratios.sort_by(f64::total_cmp);
-                let at = |part: f64| ratios[(part * (ratios.len() - 1) as f64).round() as usize];
-                Ratio { peer, median: at(0.5), quartiles: (at(0.25), at(0.75)) }
+                let at = |percent| percentile(&ratios, percent);
+                Ratio { peer, median: at(50), quartiles: (at(25), at(75)) }
             })
             .collect()
     }
+}
+
+/// Of sorted samples.
+pub(crate) fn percentile(sorted: &[f64], percent: usize) -> f64 {
+    sorted[(sorted.len() - 1) * percent / 100]
 }
 
 /// A workload for every peer that has the mode.
@@ -102,8 +107,8 @@ pub(crate) fn workloads(pipes: usize) -> Vec<Workload> {
     workload!(list, "one wake, then a wait", &[(Mio::NAME, 3.0)], &[], wakes(1, 20_000));
     workload!(list, "ten wakes, then a wait", &[(Mio::NAME, 12.0)], &[], wakes(10, 5_000));
     workload!(list, "a storm of wakes, 4 threads", &[MIO], &[], storm(10_000));
-    workload!(list, "wake of a sleeping thread, median", &[MIO], &[], latency_at(0.5));
-    workload!(list, "wake of a sleeping thread, p99", &[MIO], &[], latency_at(0.99));
+    workload!(list, "wake of a sleeping thread, median", &[MIO], &[], latency(50));
+    workload!(list, "wake of a sleeping thread, p99", &[MIO], &[], latency(99));
     workload!(list, "one-shot re-arm", &[FLOOR], &[Mode::Oneshot], oneshot(20_000));
     for (timeout, word, count) in
         [(50_000, "50 µs", 100), (1_000_000, "1 ms", 20), (10_000_000, "10 ms", 3)]

@@ -14,7 +14,8 @@ pub(crate) enum Mode {
 }
 
 /// Events a wait can bring, for everyone.
-pub(crate) const CAPACITY: usize = 1024;
+pub(crate) const CAPACITY: usize = ROOM as usize;
+const ROOM: i32 = 1024;
 
 /// The token of every waker.
 pub(crate) const WAKE: usize = 1 << 40;
@@ -91,12 +92,12 @@ impl Peer for Floor {
             timeout.map_or(-1, |t| i32::try_from(t.as_nanos().div_ceil(1_000_000)).unwrap());
         let (epoll, buffer) = (self.epoll.as_raw_fd(), self.events.as_mut_ptr());
         // SAFETY: the buffer has room for so many records.
-        let count = unsafe { libc::epoll_wait(epoll, buffer, CAPACITY as i32, millis) };
+        let count = unsafe { libc::epoll_wait(epoll, buffer, ROOM, millis) };
         // SAFETY: the kernel has written so many.
         unsafe { self.events.set_len(usize::try_from(count).unwrap()) };
         for event in &self.events {
             if event.events & libc::EPOLLIN.cast_unsigned() != 0 {
-                each(event.u64 as usize);
+                each(usize::try_from(event.u64).unwrap());
             }
         }
     }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::measure::percentile;
 use crate::peers::{Mode, Peer, WAKE};
 
 fn seconds(start: Instant, operations: usize) -> f64 {
@@ -204,8 +205,9 @@ pub(crate) fn storm<P: Peer>(count: usize) -> f64 {
     seconds(start, THREADS * count)
 }
 
-/// The time from a wake to the return of a wait that slept, half of a round trip, sorted.
-pub(crate) fn latency<P: Peer>(count: usize) -> Vec<f64> {
+/// The time from a wake to the return of a wait that slept: half of a round trip.
+pub(crate) fn latency<P: Peer>(percent: usize) -> f64 {
+    let count = 1_000;
     let mut here = P::new();
     let to_here = here.waker();
     let mut samples = Vec::with_capacity(count);
@@ -228,7 +230,7 @@ pub(crate) fn latency<P: Peer>(count: usize) -> Vec<f64> {
         }
     });
     samples.sort_by(f64::total_cmp);
-    samples
+    percentile(&samples, percent)
 }
 
 /// One report and the arming for the next.
@@ -259,7 +261,7 @@ pub(crate) fn timeout<P: Peer>(timeout: Duration, count: usize) -> f64 {
         })
         .collect();
     late.sort_by(f64::total_cmp);
-    late[count / 2]
+    percentile(&late, 50)
 }
 
 /// Beginning and ending to watch an object.
@@ -296,9 +298,4 @@ pub(crate) fn counted_loop<P: Peer>(sources: usize, rounds: usize) -> usize {
     assert_eq!(events, sources * rounds);
     drop(peer);
     events
-}
-
-pub(crate) fn latency_at<P: Peer>(part: f64) -> f64 {
-    let samples = latency::<P>(2_000);
-    samples[(part * (samples.len() - 1) as f64) as usize]
 }
