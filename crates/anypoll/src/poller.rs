@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::panic::RefUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,9 @@ struct Inner {
     readiness: Readiness<Event>,
     always_ready: Mutex<HashMap<RawHandle, AlwaysReady>>,
 }
+
+/// Whatever the selector is: nothing panics halfway through a change of its state.
+impl RefUnwindSafe for Inner {}
 
 #[derive(Debug)]
 struct AlwaysReady {
@@ -173,10 +177,6 @@ impl Poller {
     pub(crate) fn readiness(&self) -> &Readiness<Event> {
         &self.0.readiness
     }
-
-    pub(crate) fn has_edges(&self) -> bool {
-        self.0.has_edges
-    }
 }
 
 /// # Low level
@@ -226,6 +226,16 @@ impl Poller {
     /// [`NotFound`](io::ErrorKind::NotFound): the object is not registered here.
     pub fn remove(&self, source: &(impl Source + ?Sized)) -> io::Result<()> {
         self.remove_handle(source.handle())
+    }
+
+    /// Whether the kernel itself sees edges and keeps the registrations, so that closing an object
+    /// ends its watching.
+    ///
+    /// Where it does not, [`rearm`](Self::rearm) is needed, and the poller holds a duplicate of each
+    /// object: only [`remove`](Self::remove) lets the peer of a closed one see the end.
+    #[must_use]
+    pub fn has_edges(&self) -> bool {
+        self.0.has_edges
     }
 
     /// Tells an [`Edge`](Mode::Edge) registration that a call in these directions would have
