@@ -74,6 +74,8 @@ impl Manners for Port {
     fn prepare(&self, fd: &OwnedFd) -> Result<Operation, AddError> {
         match epoll::add(&self.epoll, fd, EventData::new_u64(LATE), EventFlags::ONESHOT) {
             Err(Errno::PERM) => return Err(AddError::AlwaysReady),
+            // A duplicate of the same object was closed under this number after its last answer.
+            Err(Errno::EXIST) => {}
             result => result?,
         }
         epoll::delete(&self.epoll, fd)?;
