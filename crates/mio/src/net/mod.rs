@@ -10,47 +10,6 @@ mod tcp;
 mod udp;
 mod unix;
 
-use std::io;
-
-use socket2::{Domain, SockAddr, Socket, Type};
-
 pub use tcp::{TcpListener, TcpStream};
 pub use udp::UdpSocket;
 pub use unix::{UnixDatagram, UnixListener, UnixStream};
-
-/// A socket that begins to connect to `address`, in two system calls where there is
-/// `SOCK_NONBLOCK`.
-fn connect(domain: Domain, address: &SockAddr) -> io::Result<Socket> {
-    // The systems of socket2's `nonblocking`.
-    #[cfg(any(
-        target_os = "android",
-        target_os = "dragonfly",
-        target_os = "freebsd",
-        target_os = "fuchsia",
-        target_os = "illumos",
-        target_os = "linux",
-        target_os = "netbsd",
-        target_os = "openbsd",
-    ))]
-    let socket = Socket::new(domain, Type::STREAM.nonblocking(), None)?;
-    #[cfg(not(any(
-        target_os = "android",
-        target_os = "dragonfly",
-        target_os = "freebsd",
-        target_os = "fuchsia",
-        target_os = "illumos",
-        target_os = "linux",
-        target_os = "netbsd",
-        target_os = "openbsd",
-    )))]
-    let socket = {
-        let socket = Socket::new(domain, Type::STREAM, None)?;
-        socket.set_nonblocking(true)?;
-        socket
-    };
-    match socket.connect(address) {
-        // A Unix listener with a full queue answers `WouldBlock` instead, and that is final.
-        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
-        _ => Ok(socket),
-    }
-}

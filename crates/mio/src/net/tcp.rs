@@ -4,9 +4,7 @@ use std::io;
 use std::net::{self, Shutdown, SocketAddr};
 
 use anypoll::Interest;
-use socket2::Domain;
 
-use super::connect;
 use crate::io_source::{IoSource, readable, socket, writable};
 
 /// Takes connections in.
@@ -110,8 +108,7 @@ impl TcpStream {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
-        let socket = connect(Domain::for_address(addr), &addr.into())?;
-        Ok(Self::from_std(socket.into()))
+        Ok(Self::from_std(anypoll::net::connect(addr)?))
     }
 
     /// The address of the other end.

@@ -1,19 +1,19 @@
 //! Unix sockets.
 
+use std::borrow::Cow;
+use std::ffi::OsString;
 use std::io;
 use std::net::Shutdown;
 #[cfg(target_os = "android")]
 use std::os::android::net::SocketAddrExt;
 #[cfg(target_os = "linux")]
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::{self, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anypoll::Interest;
-use socket2::{Domain, SockAddr};
 
-use super::connect;
 use crate::io_source::{IoSource, readable, socket, writable};
 
 /// Takes connections in.
@@ -77,8 +77,7 @@ impl UnixStream {
     ///
     /// Those of [`connect`](Self::connect).
     pub fn connect_addr(address: &SocketAddr) -> io::Result<UnixStream> {
-        let socket = connect(Domain::UNIX, &sock_addr(address)?)?;
-        Ok(Self::from_std(socket.into()))
+        Ok(Self::from_std(anypoll::net::connect_unix(as_path(address))?))
     }
 
     /// Two streams that are connected to each other.
@@ -224,15 +223,15 @@ impl UnixDatagram {
     }
 }
 
-fn sock_addr(address: &SocketAddr) -> io::Result<SockAddr> {
+/// An address as a path; a name of Linux' abstract namespace is one that begins with a zero byte.
+fn as_path(address: &SocketAddr) -> Cow<'_, Path> {
     if let Some(path) = address.as_pathname() {
-        return SockAddr::unix(path);
+        return path.into();
     }
-    // socket2 takes a name for a path that begins with a zero byte.
     #[cfg(any(target_os = "android", target_os = "linux"))]
     if let Some(name) = address.as_abstract_name() {
-        let name = [b"\0", name].concat();
-        return SockAddr::unix(std::ffi::OsStr::from_bytes(&name));
+        let path = OsString::from_vec([b"\0", name].concat());
+        return PathBuf::from(path).into();
     }
-    SockAddr::unix("")
+    Path::new("").into()
 }

@@ -20,6 +20,8 @@ on_every_backend! {
     try_io_passes_through
 }
 
+type Call<'a, S> = &'a dyn Fn(&S) -> io::Result<()>;
+
 /// Has each call see a would-block, and expects the event that follows when `feed` makes the source
 /// ready.
 fn rearmed_by<S: event::Source>(
@@ -27,7 +29,7 @@ fn rearmed_by<S: event::Source>(
     mut source: S,
     interest: Interest,
     mut feed: impl FnMut(),
-    calls: &[&dyn Fn(&S) -> io::Result<()>],
+    calls: &[Call<'_, S>],
 ) {
     let mut poll = poll(backend);
     poll.registry().register(&mut source, Token(0), interest).unwrap();

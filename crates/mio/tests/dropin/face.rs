@@ -179,10 +179,10 @@ fn udp_methods() {
         [Udp::broadcast, Udp::multicast_loop_v4, Udp::multicast_loop_v6, Udp::only_v6];
     let _: [Set<Udp, u32>; 2] = [Udp::set_multicast_ttl_v4, Udp::set_ttl];
     let _: [Get<Udp, u32>; 2] = [Udp::multicast_ttl_v4, Udp::ttl];
-    let _: [fn(&Udp, &Ipv4Addr, &Ipv4Addr) -> Result<()>; 2] =
-        [Udp::join_multicast_v4, Udp::leave_multicast_v4];
-    let _: [fn(&Udp, &Ipv6Addr, u32) -> Result<()>; 2] =
-        [Udp::join_multicast_v6, Udp::leave_multicast_v6];
+    type GroupV4 = fn(&Udp, &Ipv4Addr, &Ipv4Addr) -> Result<()>;
+    type GroupV6 = fn(&Udp, &Ipv6Addr, u32) -> Result<()>;
+    let _: [GroupV4; 2] = [Udp::join_multicast_v4, Udp::leave_multicast_v4];
+    let _: [GroupV6; 2] = [Udp::join_multicast_v6, Udp::leave_multicast_v6];
     let _: Get<Udp, Option<std::io::Error>> = Udp::take_error;
     let _: fn(&Udp, Call) -> Result<u8> = Udp::try_io;
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 
 use anypoll::Backend;
+use mio::event::Event;
 use mio::{Events, Poll, Token, Waker};
 
 use crate::support::{PATIENCE, expect_nothing, expect_one, on_every_backend, poll};
@@ -46,7 +47,7 @@ fn no_wake_is_lost(backend: Backend) {
     let mut events = Events::with_capacity(2);
     for round in 1..=ROUNDS {
         poll.poll(&mut events, Some(PATIENCE)).unwrap();
-        assert_eq!(events.iter().map(|event| event.token()).collect::<Vec<_>>(), [Token(1)]);
+        assert_eq!(events.iter().map(Event::token).collect::<Vec<_>>(), [Token(1)]);
         assert_eq!(written.load(SeqCst), round);
         seen.store(round, SeqCst);
     }
