@@ -2,8 +2,12 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+#[cfg(target_os = "android")]
+use std::os::android::net::SocketAddrExt;
+#[cfg(target_os = "linux")]
+use std::os::linux::net::SocketAddrExt;
 #[cfg(unix)]
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{self as unix, UnixListener, UnixStream};
 #[cfg(unix)]
 use std::path::Path;
 
@@ -122,14 +126,21 @@ pub fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
     Ok((stream.into(), peer))
 }
 
-/// Like [`accept`], from a Unix socket. Its peers rarely have a name: ask the stream for it.
+/// Like [`accept`], from a Unix socket. Its peers rarely have a name.
 ///
 /// # Errors
 ///
 /// Those of [`accept`].
 #[cfg(unix)]
-pub fn accept_unix(listener: &UnixListener) -> io::Result<UnixStream> {
-    Ok(at_once::accept(&SockRef::from(listener))?.0.into())
+pub fn accept_unix(listener: &UnixListener) -> io::Result<(UnixStream, unix::SocketAddr)> {
+    let (stream, peer) = at_once::accept(&SockRef::from(listener))?;
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    if let Some(name) = peer.as_abstract_namespace() {
+        return Ok((stream.into(), unix::SocketAddr::from_abstract_name(name)?));
+    }
+    // The address without a name is that of an empty path.
+    let path = peer.as_pathname().unwrap_or(Path::new(""));
+    Ok((stream.into(), unix::SocketAddr::from_pathname(path)?))
 }
 
 /// Sockets that are non-blocking from the start, on the systems of socket2's `accept4`.

@@ -106,8 +106,9 @@ fn unix(backend: Backend) {
     let listener: UnixListener = listener.into();
 
     assert_eq!(net::connect_unix(&path).unwrap_err().kind(), ErrorKind::WouldBlock);
-    let accepted = net::accept_unix(&listener).unwrap();
+    let (accepted, peer) = net::accept_unix(&listener).unwrap();
     assert_flags(&accepted);
+    assert!(peer.is_unnamed());
     drop((accepted, first));
 
     let stream = net::connect_unix(&path).unwrap();

@@ -1,0 +1,12 @@
+//! What programs see of mio, on every backend that runs here.
+
+mod support;
+
+mod edges;
+mod events;
+mod face;
+mod flags;
+mod lifetimes;
+mod registering;
+mod sockets;
+mod wakers;
