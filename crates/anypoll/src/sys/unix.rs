@@ -63,10 +63,3 @@ pub(crate) fn is_same_object(duplicate: &OwnedFd, fd: BorrowedFd<'_>) -> io::Res
 pub(crate) fn is_connecting(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EINPROGRESS | libc::EINTR))
 }
-
-/// Whether a connection goes on being made, after an error of the call that started it. A signal
-/// does not stop it either.
-#[cfg(feature = "net")]
-pub(crate) fn is_connecting(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EINPROGRESS | libc::EINTR))
-}
