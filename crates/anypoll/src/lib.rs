@@ -69,6 +69,9 @@
 //!   [`Level`](Mode::Level) while it lasts, [`Edge`](Mode::Edge) when it begins,
 //!   [`Oneshot`](Mode::Oneshot) once.
 //! - [`Event`] says what can be done now; its page has the table of what each situation looks like.
+//! - [`process::Exit`] is a child's exit as a source, [`timers::Timers`] the deadlines that
+//!   [`Poller::wait_until`] waits for, [`channel`] a queue between threads that is joined to a waker,
+//!   and [`net`] what std's sockets lack.
 //! - For faces of one's own there is a [low level](Poller#low-level) whose registrations are named
 //!   by handle.
 //!
@@ -135,6 +138,7 @@
 //!
 //! None is on by default.
 //!
+//! - `channel`: [`channel`], a bounded queue joined to a waker (over crossbeam-queue).
 //! - `net`: [`net`], what std's sockets lack (over socket2).
 
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -892,7 +892,7 @@ fn markdown() -> String {
 /// `ANYPOLL_PRINT_DOCS=1` writes the file instead.
 #[test]
 fn the_docs_are_what_the_rows_say() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/objects.md");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/objects.md");
     if std::env::var("ANYPOLL_PRINT_DOCS").is_ok() {
         fs::write(path, markdown()).unwrap();
     }
