@@ -38,6 +38,9 @@ fn things(poller: Poller) -> ([Thing; THINGS], PipeWriter, UnixStream) {
     let file = File::open("Cargo.toml").unwrap();
     let all = Interest::READABLE | Interest::WRITABLE;
     let reader = poller.register(reader, Token(0), Interest::READABLE, Mode::Oneshot).unwrap();
+    // Once taken out and once for good.
+    let socket = poller.register(socket, Token(1), Interest::WRITABLE, Mode::Level).unwrap();
+    let socket = socket.into_inner();
     let socket = poller.register(socket, Token(1), Interest::READABLE, Mode::Edge).unwrap();
     let file = poller.register(file, Token(2), all, Mode::Oneshot).unwrap();
     let waker = poller.waker(Token(3));
