@@ -6,7 +6,7 @@
 //!
 //! Each connection is a small state machine ([`State`]) in a slot of a table, and the slot's number
 //! is its token. Everything is registered [`Mode::Level`]: an event does one bounded piece of work
-//! (one read, or one write of at most 64 KiB), and what is left is reported again. So nobody keeps
+//! (a read, a response begun, a write), and what is left is reported again. So nobody keeps
 //! the others waiting, however fast his line is, and nothing must be remembered about who still has
 //! something to do. With `Edge` there would be fewer `set_interest` calls, and a list to keep.
 //! A connection is registered for one direction at a time: a client that does not read its
@@ -88,7 +88,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 struct Server {
     poller: Poller,
     signals: Registered<UnixStream>,
-    /// None once the server is to end.
+    /// Gone once the server is to end.
     listener: Option<Registered<TcpListener>>,
     /// Until when nobody is accepted.
     paused: Option<Instant>,
@@ -245,10 +245,11 @@ impl Server {
     fn stop(&mut self) -> io::Result<()> {
         self.signals.read_exact(&mut [0])?;
         self.listener = None;
+        // Nobody has time for another request.
         self.limits.idle = Duration::ZERO;
         for slot in 0..self.connections.len() {
-            let idle = |c: &Connection| matches!(c.state, State::Idle);
-            if self.connections[slot].as_ref().is_some_and(idle) {
+            let waits = |c: &Connection| matches!(c.state, State::Idle | State::Request);
+            if self.connections[slot].as_ref().is_some_and(waits) {
                 self.close(slot);
             }
         }
@@ -315,7 +316,7 @@ impl Connection {
         if !response.is_sent() {
             return Ok(Interest::WRITABLE);
         }
-        if !response.keep_alive {
+        if !response.keep_alive || limits.idle.is_zero() {
             self.stream.get_ref().shutdown(Shutdown::Write)?;
             self.state = State::Closing;
             self.input = Vec::new();
