@@ -65,11 +65,8 @@ fn a_timer_ends_a_receive() {
 #[test]
 fn a_child_is_fed_read_and_awaited() {
     smol::block_on(async {
-        let mut child = Command::new("cat")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child =
+            Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let sent = vec![b'x'; 300_000];
         let mut stdin = child.stdin.take().unwrap();
         let feed = async {

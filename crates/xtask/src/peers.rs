@@ -402,7 +402,8 @@ impl<'a> Side<'a> {
             .args(args)
             .current_dir(&self.folder)
             .env("CARGO_MANIFEST_DIR", &self.folder)
-            .stdin(Stdio::null())
+            // As a terminal with nobody at it: neither input nor an end, while `child` lives.
+            .stdin(Stdio::piped())
             .stdout(self.append()?)
             .stderr(self.append()?)
             .spawn()?;
