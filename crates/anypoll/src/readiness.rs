@@ -319,7 +319,8 @@ impl<E: Record> Readiness<E> {
         let limit =
             if room == 1 { usize::from(self.turn.fetch_xor(true, Relaxed)) } else { room / 2 };
         if limit == 0 {
-            return (Ok(()), false);
+            // It is asked after all if no slot is set any more.
+            return (Ok(()), true);
         }
         let start = events.len();
         let result = kernel.wait(events, limit, Timeout::ZERO);

@@ -168,6 +168,14 @@ impl<P: Port> Completion<P> {
         state.orphans.insert(key, operation);
     }
 
+    /// Whether it ends a question that nobody asks any more.
+    fn is_outdated(state: &mut State<P::Operation>, done: &Completed) -> bool {
+        let (Completed::Answer(key, _) | Completed::Cancelled(key)) = *done else { return false };
+        let Some(object) = state.sources.get_mut(key) else { return true };
+        let wanted = object.arming.wanted();
+        !matches!(object.extra.question, Question::Asked(asked) if Some(asked) == wanted)
+    }
+
     /// A question is over. Returns what to report of the answer.
     fn settle(&self, state: &mut State<P::Operation>, done: &Completed) -> Option<Event> {
         let (key, conditions) = match *done {
@@ -265,12 +273,14 @@ impl<P: Port> Kernel for Completion<P> {
 
             state = self.lock();
             state.waiting -= 1;
-            let done = batch.is_empty() || result.is_err();
+            let mut outdated = false;
             for done in batch.drain(..) {
+                outdated |= Self::is_outdated(&mut state, &done);
                 events.extend(self.settle(&mut state, &done));
             }
             // Who only looks is not put off with what was asked before a change.
-            if done || events.len() > start || timeout != Timeout::ZERO {
+            let again = outdated && result.is_ok() && timeout == Timeout::ZERO;
+            if !again || events.len() > start {
                 break result;
             }
         };

@@ -117,14 +117,15 @@ fn a_blocked_read_arms_no_write(backend: Backend) {
     let (stream, mut theirs) = stream(&poller, both(), Mode::Edge);
     wait_for(&poller, &[1]);
     for _ in 0..3 {
+        theirs.write_all(b"data").unwrap();
+        assert!(wait_for(&poller, &[1])[&Token(1)].intersects(Conditions::READ));
+        assert_eq!((&stream).read(&mut [0; 64]).unwrap(), 4);
         blocked_read(&stream);
+        expect_silence(&poller);
         stream.rearm(Interest::READABLE).unwrap();
         poller.rearm(stream.get_ref(), Interest::READABLE).unwrap();
         expect_silence(&poller);
     }
-    // What it did arm.
-    theirs.write_all(b"data").unwrap();
-    assert!(wait_for(&poller, &[1])[&Token(1)].intersects(Conditions::READ));
 }
 
 fn a_blocked_write_arms_no_read(backend: Backend) {
