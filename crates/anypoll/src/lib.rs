@@ -151,6 +151,7 @@ mod readiness;
 mod registered;
 mod source;
 mod sys;
+pub mod timers;
 mod waker;
 
 /// What `readiness` is built from; the tests put loom's in its place.
