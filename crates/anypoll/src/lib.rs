@@ -147,6 +147,7 @@ mod interest;
 pub mod net;
 pub mod os;
 mod poller;
+pub mod process;
 mod readiness;
 mod registered;
 mod source;

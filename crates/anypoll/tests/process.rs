@@ -1,0 +1,163 @@
+//! A child's exit, by pidfd and by the thread that stands in for it, on every backend.
+
+#![cfg(unix)]
+
+#[path = "contract/support.rs"]
+#[allow(dead_code, unused_imports, reason = "shared with the contract's tests")]
+mod support;
+
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+
+use anypoll::process::Exit;
+use anypoll::{Backend, Interest, Mode, Token, set_nonblocking};
+
+use support::{expect_nothing, on_every_backend, poller, wait_for};
+
+const MODES: [Mode; 3] = [Mode::Level, Mode::Edge, Mode::Oneshot];
+
+on_every_backend! {
+    by_the_best_means
+    by_a_thread
+}
+
+/// Exits with `status` when its input ends.
+fn child(status: u8) -> Child {
+    let script = format!("cat; exit {status}");
+    Command::new("sh").args(["-c", &script]).stdin(Stdio::piped()).spawn().unwrap()
+}
+
+fn by_the_best_means(backend: Backend) {
+    every_way(backend);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn by_a_thread(_backend: Backend) {}
+
+/// As in a container that answers `ENOSYS`, or before Linux 5.3.
+#[cfg(target_os = "linux")]
+fn by_a_thread(backend: Backend) {
+    thread::spawn(move || {
+        forbid_pidfd_open();
+        let exit = Exit::of(&mut child(0)).unwrap();
+        assert!(what_it_is(&exit).starts_with("pipe:"));
+        every_way(backend);
+    })
+    .join()
+    .unwrap();
+    assert!(what_it_is(&Exit::of(&mut child(0)).unwrap()).contains("pidfd"));
+}
+
+#[cfg(target_os = "linux")]
+fn what_it_is(exit: &Exit) -> String {
+    let link = format!("/proc/self/fd/{}", exit.as_fd().as_raw_fd());
+    std::fs::read_link(link).unwrap().to_str().unwrap().to_owned()
+}
+
+/// For this thread and those that it starts.
+#[cfg(target_os = "linux")]
+fn forbid_pidfd_open() {
+    let number = u32::try_from(libc::SYS_pidfd_open).unwrap();
+    let enosys = libc::SECCOMP_RET_ERRNO | u32::try_from(libc::ENOSYS).unwrap();
+    let statement =
+        |code: u32, jf, k| libc::sock_filter { code: u16::try_from(code).unwrap(), jt: 0, jf, k };
+    let mut filter = [
+        // The first word of what the filter is given is the number of the call.
+        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
+        statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, number),
+        statement(libc::BPF_RET | libc::BPF_K, 0, enosys),
+        statement(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let len = u16::try_from(filter.len()).unwrap();
+    let program = libc::sock_fprog { len, filter: filter.as_mut_ptr() };
+    // SAFETY: the call takes numbers.
+    assert_eq!(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }, 0);
+    // SAFETY: `program` and the filter that it points to outlive the call.
+    let result =
+        unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
+    assert_eq!(result, 0);
+}
+
+fn every_way(backend: Backend) {
+    for mode in MODES {
+        seen_when_it_comes(backend, mode);
+        seen_afterwards(backend, mode);
+    }
+    killed(backend);
+    taken_by_another();
+    nothing_is_kept(backend);
+}
+
+fn seen_when_it_comes(backend: Backend, mode: Mode) {
+    let poller = poller(backend);
+    let mut child = child(7);
+    let exit = Exit::of(&mut child).unwrap();
+    let exit = poller.register(exit, Token(1), Interest::READABLE, mode).unwrap();
+    expect_nothing(&poller);
+    drop(child.stdin.take());
+    let seen = wait_for(&poller, &[1]);
+    assert!(anypoll::Event::new(Token(1), seen[&Token(1)]).is_readable());
+    // The status is there, so nothing but the number is left of the child, which this gives up.
+    assert_eq!(child.try_wait().unwrap().unwrap().code(), Some(7));
+    exit.set_interest(Interest::READABLE).unwrap();
+    wait_for(&poller, &[1]);
+    drop(exit);
+    expect_nothing(&poller);
+}
+
+/// Both of a child that has exited and of one whose number may be another's by now.
+fn seen_afterwards(backend: Backend, mode: Mode) {
+    let poller = poller(backend);
+    let mut child = child(0);
+    let first = Exit::of(&mut child).unwrap();
+    let first = poller.register(first, Token(1), Interest::READABLE, mode).unwrap();
+    drop(child.stdin.take());
+    wait_for(&poller, &[1]);
+    drop(first);
+    for token in [2, 3] {
+        let exit = Exit::of(&mut child).unwrap();
+        let exit = poller.register(exit, Token(token), Interest::READABLE, mode).unwrap();
+        wait_for(&poller, &[token]);
+        drop(exit);
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+    }
+    expect_nothing(&poller);
+}
+
+fn killed(backend: Backend) {
+    let poller = poller(backend);
+    let mut child = child(0);
+    let exit = Exit::of(&mut child).unwrap();
+    let _exit = poller.register(exit, Token(1), Interest::READABLE, Mode::Level).unwrap();
+    child.kill().unwrap();
+    wait_for(&poller, &[1]);
+    assert_eq!(child.try_wait().unwrap().unwrap().signal(), Some(libc::SIGKILL));
+}
+
+/// Something else in the program has waited for the child.
+fn taken_by_another() {
+    let mut child = child(0);
+    drop(child.stdin.take());
+    let id = i32::try_from(child.id()).unwrap();
+    // SAFETY: no status is asked for, so no memory is touched.
+    assert_eq!(unsafe { libc::waitpid(id, std::ptr::null_mut(), 0) }, id);
+    let error = Exit::of(&mut child).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::ECHILD));
+}
+
+/// The child's end of a pipe is closed when it exits, whoever else watches it.
+fn nothing_is_kept(backend: Backend) {
+    let poller = poller(backend);
+    let mut child =
+        Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let exit = Exit::of(&mut child).unwrap();
+    drop(exit);
+    drop(child.stdin.take());
+    let output = child.stdout.take().unwrap();
+    set_nonblocking(&output, true).unwrap();
+    let _output = poller.register(output, Token(1), Interest::READABLE, Mode::Level).unwrap();
+    assert!(anypoll::Event::new(Token(1), wait_for(&poller, &[1])[&Token(1)]).is_read_closed());
+    assert!(child.wait().unwrap().success());
+}
