@@ -140,6 +140,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod backend;
+#[cfg(feature = "channel")]
+pub mod channel;
 mod event;
 mod interest;
 #[cfg(feature = "net")]
@@ -155,8 +157,10 @@ mod sys;
 pub mod timers;
 mod waker;
 
-/// What `readiness` is built from; the tests put loom's in its place.
+/// What `readiness` and `channel` are built from; the tests put loom's in its place.
 mod sync {
+    #[cfg(feature = "channel")]
+    pub(crate) use crossbeam_queue::ArrayQueue;
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
     pub(crate) use std::sync::{Arc, Mutex, MutexGuard};
 }
