@@ -2,10 +2,100 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+#[cfg(unix)]
+use std::os::unix::net::{UnixListener, UnixStream};
+#[cfg(unix)]
+use std::path::Path;
 
-use socket2::SockRef;
+use socket2::{Domain, SockAddr, SockRef, Socket};
 
-/// Accepts a connection as a non-blocking stream, in one system call where there is `accept4`.
+use crate::source::Source;
+use crate::sys;
+
+/// Starts a connection, and gives its stream, which is non-blocking and close-on-exec.
+///
+/// It is writable when that is over; [`connected`] then tells how it went. On some systems it is
+/// over at once: register the stream, and ask when it is reported.
+///
+/// # Errors
+///
+/// Those of [connect(2)] that are known at once, such as
+/// [`NetworkUnreachable`](io::ErrorKind::NetworkUnreachable); the system's: no descriptors left.
+///
+/// ```
+/// use anypoll::{Events, Interest, Mode, Poller, Token, net};
+///
+/// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// let poller = Poller::new()?;
+/// let stream = net::connect(listener.local_addr()?)?;
+/// let stream = poller.register(stream, Token(0), Interest::WRITABLE, Mode::Level)?;
+///
+/// let mut events = Events::default();
+/// while !net::connected(&stream)? {
+///     poller.wait(&mut events, None)?;
+/// }
+/// assert_eq!(stream.get_ref().peer_addr()?, listener.local_addr()?);
+/// # std::io::Result::Ok(())
+/// ```
+///
+/// [connect(2)]: https://man7.org/linux/man-pages/man2/connect.2.html
+pub fn connect(to: SocketAddr) -> io::Result<TcpStream> {
+    Ok(start(at_once::socket(Domain::for_address(to))?, &to.into())?.into())
+}
+
+/// Like [`connect`], from an address of this machine, whose port may be 0: any.
+///
+/// # Errors
+///
+/// Those of [`connect`]; [`AddrInUse`](io::ErrorKind::AddrInUse) and
+/// [`AddrNotAvailable`](io::ErrorKind::AddrNotAvailable) for the address of this machine.
+pub fn connect_from(from: SocketAddr, to: SocketAddr) -> io::Result<TcpStream> {
+    let socket = at_once::socket(Domain::for_address(to))?;
+    socket.bind(&from.into())?;
+    Ok(start(socket, &to.into())?.into())
+}
+
+/// Like [`connect`], to a Unix socket: the connection is there, or there is an error.
+///
+/// On Linux a path that begins with a zero byte is a name in the abstract namespace.
+///
+/// # Errors
+///
+/// Those of [connect(2)](https://man7.org/linux/man-pages/man2/connect.2.html).
+/// [`WouldBlock`](io::ErrorKind::WouldBlock) (`EAGAIN`) is one of them: the listener's queue is
+/// full, nothing was started and nothing tells when to try again.
+#[cfg(unix)]
+pub fn connect_unix(to: impl AsRef<Path>) -> io::Result<UnixStream> {
+    Ok(start(at_once::socket(Domain::UNIX)?, &SockAddr::unix(to)?)?.into())
+}
+
+fn start(socket: Socket, to: &SockAddr) -> io::Result<Socket> {
+    match socket.connect(to) {
+        Err(error) if !sys::is_connecting(&error) => Err(error),
+        _ => Ok(socket),
+    }
+}
+
+/// Whether a connection that was started is there: `false` while it is pending.
+///
+/// # Errors
+///
+/// Why it failed. The socket gives that error once: do not ask again after it.
+pub fn connected(stream: &(impl Source + ?Sized)) -> io::Result<bool> {
+    let handle = stream.handle();
+    let socket = SockRef::from(&handle);
+    if let Some(error) = socket.take_error()? {
+        return Err(error);
+    }
+    match socket.peer_addr() {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Accepts a connection as a non-blocking, close-on-exec stream, in one system call where there is
+/// `accept4`.
 ///
 /// # Errors
 ///
@@ -27,34 +117,70 @@ use socket2::SockRef;
 ///
 /// [accept(2)]: https://man7.org/linux/man-pages/man2/accept.2.html
 pub fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
-    let listener = SockRef::from(listener);
-    // The systems of socket2's `accept4`.
-    #[cfg(any(
-        target_os = "android",
-        target_os = "dragonfly",
-        target_os = "freebsd",
-        target_os = "fuchsia",
-        target_os = "illumos",
-        target_os = "linux",
-        target_os = "netbsd",
-        target_os = "openbsd",
-    ))]
-    let (stream, peer) = listener.accept4(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC)?;
-    #[cfg(not(any(
-        target_os = "android",
-        target_os = "dragonfly",
-        target_os = "freebsd",
-        target_os = "fuchsia",
-        target_os = "illumos",
-        target_os = "linux",
-        target_os = "netbsd",
-        target_os = "openbsd",
-    )))]
-    let (stream, peer) = {
-        let (stream, peer) = listener.accept()?;
-        stream.set_nonblocking(true)?;
-        (stream, peer)
-    };
+    let (stream, peer) = at_once::accept(&SockRef::from(listener))?;
     let peer = peer.as_socket().ok_or(io::ErrorKind::InvalidData)?;
     Ok((stream.into(), peer))
+}
+
+/// Like [`accept`], from a Unix socket. Its peers rarely have a name: ask the stream for it.
+///
+/// # Errors
+///
+/// Those of [`accept`].
+#[cfg(unix)]
+pub fn accept_unix(listener: &UnixListener) -> io::Result<UnixStream> {
+    Ok(at_once::accept(&SockRef::from(listener))?.0.into())
+}
+
+/// Sockets that are non-blocking from the start, on the systems of socket2's `accept4`.
+#[cfg(any(
+    target_os = "android",
+    target_os = "dragonfly",
+    target_os = "freebsd",
+    target_os = "fuchsia",
+    target_os = "illumos",
+    target_os = "linux",
+    target_os = "netbsd",
+    target_os = "openbsd",
+))]
+mod at_once {
+    use std::io;
+
+    use socket2::{Domain, SockAddr, Socket, Type};
+
+    pub(super) fn socket(domain: Domain) -> io::Result<Socket> {
+        Socket::new(domain, Type::STREAM.nonblocking(), None)
+    }
+
+    pub(super) fn accept(listener: &Socket) -> io::Result<(Socket, SockAddr)> {
+        listener.accept4(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC)
+    }
+}
+
+#[cfg(not(any(
+    target_os = "android",
+    target_os = "dragonfly",
+    target_os = "freebsd",
+    target_os = "fuchsia",
+    target_os = "illumos",
+    target_os = "linux",
+    target_os = "netbsd",
+    target_os = "openbsd",
+)))]
+mod at_once {
+    use std::io;
+
+    use socket2::{Domain, SockAddr, Socket, Type};
+
+    pub(super) fn socket(domain: Domain) -> io::Result<Socket> {
+        let socket = Socket::new(domain, Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        Ok(socket)
+    }
+
+    pub(super) fn accept(listener: &Socket) -> io::Result<(Socket, SockAddr)> {
+        let (stream, peer) = listener.accept()?;
+        stream.set_nonblocking(true)?;
+        Ok((stream, peer))
+    }
 }

@@ -56,3 +56,10 @@ pub(crate) fn is_same_object(duplicate: &OwnedFd, fd: BorrowedFd<'_>) -> io::Res
     let identity = |fd| metadata(fd).map(|m| (m.dev(), m.ino()));
     Ok(identity(duplicate.as_fd())? == identity(fd)?)
 }
+
+/// Whether a connection goes on being made, after an error of the call that started it. A signal
+/// does not stop it either.
+#[cfg(feature = "net")]
+pub(crate) fn is_connecting(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EINPROGRESS | libc::EINTR))
+}

@@ -1,0 +1,146 @@
+//! Connections that are started, made, refused and accepted, on every backend.
+
+#![cfg(unix)]
+
+#[path = "contract/support.rs"]
+#[allow(dead_code, unused_imports, reason = "shared with the contract's tests")]
+mod support;
+
+use std::io::{ErrorKind, Read};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixListener;
+
+use anypoll::{Backend, Event, Interest, Mode, Token, net};
+use rustix::io::{FdFlags, fcntl_getfd};
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use support::{expect_nothing, on_every_backend, poller, wait_for};
+
+on_every_backend! {
+    pending_then_done
+    refused
+    from_an_address
+    unix
+}
+
+fn any_port(ip: impl Into<std::net::IpAddr>) -> SocketAddr {
+    SocketAddr::new(ip.into(), 0)
+}
+
+fn assert_flags(mut stream: impl Read + AsFd) {
+    assert_eq!(stream.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    assert_eq!(fcntl_getfd(stream).unwrap(), FdFlags::CLOEXEC);
+}
+
+/// A listener whose queue has room for one connection, and that one.
+fn full(domain: Domain, address: &SockAddr) -> (Socket, Socket) {
+    let listener = Socket::new(domain, Type::STREAM, None).unwrap();
+    listener.bind(address).unwrap();
+    listener.listen(0).unwrap();
+    let first = Socket::new(domain, Type::STREAM, None).unwrap();
+    first.connect(&listener.local_addr().unwrap()).unwrap();
+    (listener, first)
+}
+
+fn pending_then_done(backend: Backend) {
+    let poller = poller(backend);
+    let (listener, first) = full(Domain::IPV4, &any_port(Ipv4Addr::LOCALHOST).into());
+    let listener: TcpListener = listener.into();
+    let address = listener.local_addr().unwrap();
+    let stream = net::connect(address).unwrap();
+    let stream = poller.register(stream, Token(1), Interest::WRITABLE, Mode::Level).unwrap();
+    assert!(!net::connected(&stream).unwrap());
+    expect_nothing(&poller);
+    // The kernel knocks again after a second.
+    let (_, peer) = net::accept(&listener).unwrap();
+    assert_eq!(peer, first.local_addr().unwrap().as_socket().unwrap());
+    let seen = wait_for(&poller, &[1])[&Token(1)];
+    assert!(Event::new(Token(1), seen).is_writable());
+    assert!(net::connected(&stream).unwrap());
+    assert!(net::connected(stream.get_ref()).unwrap());
+    assert_eq!(stream.get_ref().peer_addr().unwrap(), address);
+    assert_flags(stream.get_ref());
+    let (accepted, peer) = net::accept(&listener).unwrap();
+    assert_eq!(peer, stream.get_ref().local_addr().unwrap());
+    assert_flags(&accepted);
+    listener.set_nonblocking(true).unwrap();
+    assert_eq!(net::accept(&listener).unwrap_err().kind(), ErrorKind::WouldBlock);
+}
+
+fn refused(backend: Backend) {
+    let poller = poller(backend);
+    // Nobody listens, and nobody else can.
+    let bound = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    bound.bind(&any_port(Ipv4Addr::LOCALHOST).into()).unwrap();
+    let address = bound.local_addr().unwrap().as_socket().unwrap();
+    let stream = net::connect(address).unwrap();
+    let stream = poller.register(stream, Token(1), Interest::WRITABLE, Mode::Level).unwrap();
+    let seen = wait_for(&poller, &[1])[&Token(1)];
+    assert!(Event::new(Token(1), seen).is_error());
+    assert_eq!(net::connected(&stream).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+}
+
+fn from_an_address(backend: Backend) {
+    let poller = poller(backend);
+    let listener = TcpListener::bind(any_port(Ipv4Addr::LOCALHOST)).unwrap();
+    let from = any_port(Ipv4Addr::new(127, 1, 2, 3));
+    let stream = net::connect_from(from, listener.local_addr().unwrap()).unwrap();
+    let stream = poller.register(stream, Token(1), Interest::WRITABLE, Mode::Edge).unwrap();
+    wait_for(&poller, &[1]);
+    assert!(net::connected(&stream).unwrap());
+    let (_accepted, peer) = net::accept(&listener).unwrap();
+    assert_eq!(peer.ip(), from.ip());
+    assert_flags(stream.get_ref());
+    let taken = net::connect_from(listener.local_addr().unwrap(), peer).unwrap_err();
+    assert_eq!(taken.kind(), ErrorKind::AddrInUse);
+    let foreign = net::connect_from(any_port(Ipv4Addr::new(192, 0, 2, 1)), peer).unwrap_err();
+    assert_eq!(foreign.kind(), ErrorKind::AddrNotAvailable);
+}
+
+fn unix(backend: Backend) {
+    let poller = poller(backend);
+    let path = std::env::temp_dir().join(format!("anypoll-{}-{backend:?}", std::process::id()));
+    assert_eq!(net::connect_unix(&path).unwrap_err().kind(), ErrorKind::NotFound);
+    let (listener, first) = full(Domain::UNIX, &SockAddr::unix(&path).unwrap());
+    let listener: UnixListener = listener.into();
+
+    assert_eq!(net::connect_unix(&path).unwrap_err().kind(), ErrorKind::WouldBlock);
+    let accepted = net::accept_unix(&listener).unwrap();
+    assert_flags(&accepted);
+    drop((accepted, first));
+
+    let stream = net::connect_unix(&path).unwrap();
+    assert!(net::connected(&stream).unwrap());
+    assert_flags(&stream);
+    let stream = poller.register(stream, Token(1), Interest::WRITABLE, Mode::Level).unwrap();
+    wait_for(&poller, &[1]);
+    listener.set_nonblocking(true).unwrap();
+    net::accept_unix(&listener).unwrap();
+    assert_eq!(net::accept_unix(&listener).unwrap_err().kind(), ErrorKind::WouldBlock);
+    drop((stream, listener));
+
+    assert_eq!(net::connect_unix(&path).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    std::fs::remove_file(&path).unwrap();
+}
+
+/// Not only what this module made can be asked.
+#[test]
+fn any_socket_is_asked() {
+    let listener = TcpListener::bind(any_port(Ipv4Addr::LOCALHOST)).unwrap();
+    let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    assert!(net::connected(&stream).unwrap());
+    assert!(!net::connected(&listener.as_fd()).unwrap());
+    let pipe = std::io::pipe().unwrap();
+    assert_eq!(net::connected(&pipe.0).unwrap_err().raw_os_error(), Some(libc::ENOTSOCK));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_abstract_name() {
+    let name = format!("\0anypoll-{}", std::process::id());
+    let (listener, _first) = full(Domain::UNIX, &SockAddr::unix(&name).unwrap());
+    let listener: UnixListener = listener.into();
+    net::accept_unix(&listener).unwrap();
+    assert!(net::connected(&net::connect_unix(&name).unwrap()).unwrap());
+}
