@@ -1,0 +1,49 @@
+//! The example of signals, in a process of its own that is sent real ones.
+
+#![cfg(unix)]
+
+#[path = "../examples/signals.rs"]
+#[allow(unreachable_pub, reason = "the example is a program")]
+mod example;
+
+use std::io::{BufRead, BufReader, Lines};
+use std::process::{Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Says that this process is the one to be sent signals.
+const ENVIRONMENT: &str = "ANYPOLL_SIGNALS_EXAMPLE";
+
+#[test]
+fn the_example() {
+    if std::env::var(ENVIRONMENT).is_ok() {
+        return example::main().unwrap();
+    }
+    let mut program = Command::new(std::env::current_exe().unwrap());
+    // With one thread the harness would print into the program's first line.
+    program.args(["--exact", "the_example", "--nocapture", "--test-threads=2"]);
+    program.env(ENVIRONMENT, "");
+    let mut program = program.stdout(Stdio::piped()).spawn().unwrap();
+    let pid = Pid::from_child(&program);
+    let send = |signal| kill_process(pid, signal).unwrap();
+    let mut lines = BufReader::new(program.stdout.take().unwrap()).lines();
+
+    expect(&mut lines, &format!("process {}", program.id()));
+    for _ in 0..3 {
+        send(Signal::HUP);
+        expect(&mut lines, "reload 1");
+        send(Signal::USR1);
+        expect(&mut lines, "woken");
+    }
+    send(Signal::TERM);
+    expect(&mut lines, "end");
+    assert!(program.wait().unwrap().success());
+}
+
+/// Skips what the test harness prints before the program begins.
+fn expect(lines: &mut Lines<impl BufRead>, expected: &str) {
+    let own = |line: &String| {
+        ["process ", "reload ", "woken", "end"].iter().any(|word| line.starts_with(word))
+    };
+    assert_eq!(lines.map(Result::unwrap).find(own).unwrap(), expected);
+}
