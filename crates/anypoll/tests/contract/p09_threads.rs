@@ -156,7 +156,7 @@ fn a_removal_takes_effect_during_a_wait(backend: Backend) {
                 }
                 // Not even the wait that slept through the removal tells of what came after.
                 writer.write_all(b"x").unwrap();
-                for _ in 0..100 {
+                for _ in 0..10 {
                     thread::yield_now();
                 }
                 poller.waker(Token(2)).wake();
@@ -331,7 +331,7 @@ fn a_rearm_races_with_a_change(backend: Backend) {
                     rearms.fetch_add(1, SeqCst);
                 }
             });
-            for _ in 0..300 {
+            for _ in 0..50 {
                 reader.set_interest(Interest::NONE).unwrap();
                 // The second of these has begun after the change.
                 let so_far = rearms.load(SeqCst);
