@@ -16,7 +16,6 @@
 //! that minds reads in threads, and has them wake the poller ([`anypoll::Waker`]).
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 use std::error::Error;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -31,6 +30,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{env, str};
 
+use anypoll::timers::{Key, Timers};
 use anypoll::{Events, Interest, Mode, Poller, Registered, Token, net};
 use httparse::{EMPTY_HEADER, Request, Status};
 use httpdate::HttpDate;
@@ -98,8 +98,8 @@ struct Server {
     /// after it: the batch may hold another event for the connection that was there (some systems
     /// report each direction by itself), which its successor is not to be taken for.
     closed: Vec<usize>,
-    /// One for each connection.
-    deadlines: BTreeSet<(Instant, usize)>,
+    /// One for each connection, with its slot.
+    timers: Timers<usize>,
     limits: Limits,
     site: Site,
     /// Holds nothing between two events, so one is enough for all connections.
@@ -123,7 +123,7 @@ impl Server {
             connections: Vec::new(),
             free: Vec::new(),
             closed: Vec::new(),
-            deadlines: BTreeSet::new(),
+            timers: Timers::new(),
             limits,
             site: Site { root, spares: Vec::new() },
             buffer: vec![0; CHUNK],
@@ -132,9 +132,9 @@ impl Server {
 
     fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(256);
-        while self.listener.is_some() || !self.deadlines.is_empty() {
-            let next = self.deadlines.first().map(|(deadline, _)| *deadline);
-            self.poller.wait_until(&mut events, next.into_iter().chain(self.paused).min())?;
+        while self.listener.is_some() || !self.timers.is_empty() {
+            let next = self.timers.next_deadline().into_iter().chain(self.paused).min();
+            self.poller.wait_until(&mut events, next)?;
             let now = Instant::now();
             for event in &events {
                 match event.token() {
@@ -186,9 +186,9 @@ impl Server {
         let slot = self.free[self.free.len() - 1];
         let stream = self.poller.register(stream, Token(slot), Interest::READABLE, Mode::Level)?;
         let deadline = now + self.limits.head;
-        self.connections[slot] =
-            Some(Connection { stream, input: Vec::new(), state: State::Request, deadline });
-        self.deadlines.insert((deadline, slot));
+        let timer = self.timers.insert(deadline, slot);
+        let (input, state) = (Vec::new(), State::Request);
+        self.connections[slot] = Some(Connection { stream, input, state, deadline, timer });
         self.free.pop();
         Ok(())
     }
@@ -212,8 +212,8 @@ impl Server {
         };
         let result = work();
         if connection.deadline != before {
-            self.deadlines.remove(&(before, slot));
-            self.deadlines.insert((connection.deadline, slot));
+            self.timers.cancel(connection.timer);
+            connection.timer = self.timers.insert(connection.deadline, slot);
         }
         // Reported, and yet there is nothing to read: it happens.
         if result.is_err_and(|error| error.kind() != ErrorKind::WouldBlock) {
@@ -222,12 +222,14 @@ impl Server {
     }
 
     fn expire(&mut self, now: Instant) {
-        while let Some(&(_, slot)) = self.deadlines.first().filter(|(at, _)| *at <= now) {
+        while let Some((_, slot)) = self.timers.expire(now) {
             match &mut self.connections[slot] {
                 // Who has begun to ask is told.
                 Some(connection) if connection.is_asking() => {
                     let late = Reply::error("408 Request Timeout").into_response(false, false);
                     connection.state = State::Response(late);
+                    connection.deadline = now + self.limits.write;
+                    connection.timer = self.timers.insert(connection.deadline, slot);
                     self.serve(slot, now);
                 }
                 _ => self.close(slot),
@@ -237,7 +239,7 @@ impl Server {
 
     fn close(&mut self, slot: usize) {
         if let Some(connection) = self.connections[slot].take() {
-            self.deadlines.remove(&(connection.deadline, slot));
+            self.timers.cancel(connection.timer);
             self.closed.push(slot);
         }
     }
@@ -264,6 +266,7 @@ struct Connection {
     state: State,
     /// When it is given up, unless it gets on before.
     deadline: Instant,
+    timer: Key,
 }
 
 enum State {
