@@ -253,12 +253,13 @@ fn a_pointer_may_be_freed_after_the_waits_that_ran(backend: Backend) {
                 while !stop.load(SeqCst) {
                     turn.fetch_add(1, SeqCst);
                     poller.wait(&mut events, Some(Duration::from_millis(1))).unwrap();
+                    // Time to remove what this brought.
+                    thread::yield_now();
                     for event in &events {
                         assert!(!freed[event.token().0].load(SeqCst), "{event:?} was freed");
                         reports.fetch_add(1, SeqCst);
                     }
                     turn.fetch_add(1, SeqCst);
-                    thread::yield_now();
                 }
             });
         }
