@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anypoll::{Backend, Events, Interest, Mode, Poller, Registered, Source, Token};
 
@@ -175,15 +175,14 @@ fn no_wait_that_starts_later(backend: Backend) {
     let poller = poller(backend);
     let removed = AtomicUsize::new(0);
     let reports = AtomicUsize::new(0);
+    let stop = AtomicBool::new(false);
     thread::scope(|scope| {
+        let _at_the_end = Stop(&stop);
         for _ in 0..2 {
             scope.spawn(|| {
                 let mut events = Events::default();
-                loop {
+                while !stop.load(SeqCst) {
                     let before = removed.load(SeqCst);
-                    if before == ROUNDS {
-                        break;
-                    }
                     poller.wait(&mut events, Some(Duration::from_millis(1))).unwrap();
                     reports.fetch_add(events.len(), SeqCst);
                     for event in &events {
@@ -202,15 +201,31 @@ fn no_wait_that_starts_later(backend: Backend) {
                 Box::new(level(&poller, reader, round))
             };
             // Half of them are in use when they are removed.
-            let seen = reports.load(SeqCst);
-            while round % 2 == 0 && reports.load(SeqCst) == seen {
-                thread::yield_now();
+            if round % 2 == 0 {
+                wait_for_more(&reports);
             }
             drop(source);
             removed.store(round, SeqCst);
         }
     });
     expect_nothing(&poller);
+}
+
+/// Has the waiters end, also when the test fails.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
+    }
+}
+
+fn wait_for_more(reports: &AtomicUsize) {
+    let (seen, end) = (reports.load(SeqCst), Instant::now() + PATIENCE);
+    while reports.load(SeqCst) == seen {
+        assert!(Instant::now() < end, "nothing is reported any more");
+        thread::yield_now();
+    }
 }
 
 fn level<S: Source>(poller: &Poller, source: S, token: usize) -> Registered<S> {
@@ -231,18 +246,20 @@ fn a_pointer_may_be_freed_after_the_waits_that_ran(backend: Backend) {
     let reports = AtomicUsize::new(0);
     let now = || turns.each_ref().map(|turn| turn.load(SeqCst));
     thread::scope(|scope| {
+        let _at_the_end = Stop(&stop);
         for turn in &turns {
             scope.spawn(|| {
                 let mut events = Events::with_capacity(ALIVE / 2);
                 while !stop.load(SeqCst) {
                     turn.fetch_add(1, SeqCst);
                     poller.wait(&mut events, Some(Duration::from_millis(1))).unwrap();
+                    // Time to remove what this brought.
+                    thread::yield_now();
                     for event in &events {
                         assert!(!freed[event.token().0].load(SeqCst), "{event:?} was freed");
                         reports.fetch_add(1, SeqCst);
                     }
                     turn.fetch_add(1, SeqCst);
-                    thread::yield_now();
                 }
             });
         }
@@ -253,10 +270,7 @@ fn a_pointer_may_be_freed_after_the_waits_that_ran(backend: Backend) {
             writer.write_all(b"data").unwrap();
             alive.push((level(&poller, reader, index), writer));
             // The waiters are at work.
-            let seen = reports.load(SeqCst);
-            while reports.load(SeqCst) == seen {
-                thread::yield_now();
-            }
+            wait_for_more(&reports);
             if alive.len() == ALIVE {
                 let (gone, _writer) = alive.swap_remove(index * 5 % ALIVE);
                 let index = gone.token().0;
@@ -270,7 +284,6 @@ fn a_pointer_may_be_freed_after_the_waits_that_ran(backend: Backend) {
                 !free
             });
         }
-        stop.store(true, SeqCst);
     });
     let freed = freed.iter().filter(|freed| freed.load(SeqCst)).count();
     assert!(freed > OBJECTS / 2, "{freed}");
