@@ -205,7 +205,7 @@ impl FusedIterator for Iter<'_> {}
 /// What can be registered.
 ///
 /// Programs call [`Registry`]'s methods, which call these. A type that is made of a source forwards
-/// to it; one that has a descriptor forwards to a [`SourceFd`](crate::unix::SourceFd).
+/// to it; one that has a descriptor forwards to a `unix::SourceFd`.
 ///
 /// Take a source off its registry before it is dropped, if it is not certain that dropping it closes
 /// the last descriptor of what it stands for.

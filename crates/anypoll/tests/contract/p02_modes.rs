@@ -254,7 +254,7 @@ fn room_for_one_is_enough(backend: Backend) {
         let _pipe = pipe_with_data(&poller, 2, Mode::Level);
         for _ in 0..round {
             poller.wait(&mut events, Some(Duration::ZERO)).unwrap();
-            let tokens: Vec<_> = events.iter().map(|event| event.token()).collect();
+            let tokens: Vec<_> = events.iter().map(anypoll::Event::token).collect();
             assert_eq!(tokens, [Token(2)]);
         }
     }
