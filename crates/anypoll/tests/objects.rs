@@ -34,7 +34,7 @@ use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use rustix::termios::{self, Action, OptionalActions};
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
 
-use support::{expect_nothing, poller, wait_for};
+use support::{expect_nothing, own_address, poller, wait_for};
 
 const TOKEN: Token = Token(1);
 const MODES: [Mode; 3] = [Mode::Level, Mode::Edge, Mode::Oneshot];
@@ -276,7 +276,7 @@ const ROWS: &[Row] = &[
         ready: "data",
         end: End::ReadClosed,
         run: |site| {
-            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let listener = TcpListener::bind(own_address()).unwrap();
             let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             site.read(listener.accept().unwrap().0).readied_by(move || send(&peer))
         },
@@ -287,7 +287,7 @@ const ROWS: &[Row] = &[
         ready: "a connection",
         used_up: "accepting",
         run: |site| {
-            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let listener = TcpListener::bind(own_address()).unwrap();
             listener.set_nonblocking(true).unwrap();
             let address = listener.local_addr().unwrap();
             site.watch_and(listener, Interest::READABLE, net::accept)
@@ -301,8 +301,8 @@ const ROWS: &[Row] = &[
         end: End::Error,
         note: "A connected one is told of a datagram that nobody took.",
         run: |site| {
-            let ours = UdpSocket::bind("127.0.0.1:0").unwrap();
-            let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+            let ours = UdpSocket::bind(own_address()).unwrap();
+            let peer = UdpSocket::bind(own_address()).unwrap();
             ours.connect(peer.local_addr().unwrap()).unwrap();
             peer.connect(ours.local_addr().unwrap()).unwrap();
             let sender = ours.try_clone().unwrap();

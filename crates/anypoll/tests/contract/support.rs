@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::ops::Deref;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
@@ -148,8 +148,15 @@ pub(crate) fn open_descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count() - 1
 }
 
+/// An address of this machine that no other process uses, so that a port which was closed is not
+/// at once another's.
+pub(crate) fn own_address() -> SocketAddr {
+    let [_, high, middle, low] = process::id().to_be_bytes();
+    SocketAddr::from((Ipv4Addr::new(127, high | 64, middle, low), 0))
+}
+
 pub(crate) fn tcp_listener() -> TcpListener {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()
+    TcpListener::bind(own_address()).unwrap()
 }
 
 pub(crate) fn tcp_pair() -> (TcpStream, TcpStream) {
@@ -160,7 +167,7 @@ pub(crate) fn tcp_pair() -> (TcpStream, TcpStream) {
 
 /// Each connected to the other.
 pub(crate) fn udp_pair() -> (UdpSocket, UdpSocket) {
-    let [a, b] = [(); 2].map(|()| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+    let [a, b] = [(); 2].map(|()| UdpSocket::bind(own_address()).unwrap());
     a.connect(b.local_addr().unwrap()).unwrap();
     b.connect(a.local_addr().unwrap()).unwrap();
     (a, b)

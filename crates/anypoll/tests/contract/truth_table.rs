@@ -8,7 +8,7 @@ use std::env;
 use std::fs::File;
 use std::io::{Write, pipe};
 use std::mem::MaybeUninit;
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::thread;
@@ -20,8 +20,8 @@ use rustix::io::Errno;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::support::{
-    MODES, PATIENCE, Seen, expect_nothing, fill, look, on_every_backend, poller, pty, tcp_listener,
-    tcp_pair, udp_pair, unix_listener,
+    MODES, PATIENCE, Seen, expect_nothing, fill, look, on_every_backend, own_address, poller, pty,
+    tcp_listener, tcp_pair, udp_pair, unix_listener,
 };
 
 on_every_backend! {
@@ -447,7 +447,7 @@ fn tcp_socket() -> Socket {
 /// The last connection has no room in the listener's queue.
 fn connecting() -> Arranged {
     let listener = tcp_socket();
-    listener.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    listener.bind(&own_address().into()).unwrap();
     listener.listen(1).unwrap();
     let address = listener.local_addr().unwrap();
     let mut others = vec![OwnedFd::from(listener)];
