@@ -382,13 +382,15 @@ impl<'a> Side<'a> {
             if said("ignored") {
                 continue;
             }
+            let name = format!("{target}::{test}");
             let mut passed = said("ok");
             for _ in 0..2 {
                 if !passed {
                     passed = self.attempt(program, &["--exact", test], FOR_ONE_TEST)?.0;
+                    outcomes.tried_again.insert(name.clone());
                 }
             }
-            outcomes.tests.insert(format!("{target}::{test}"), passed);
+            outcomes.tests.insert(name, passed);
         }
         Ok(())
     }
@@ -437,6 +439,7 @@ impl<'a> Side<'a> {
 struct Outcomes {
     /// Those that were run, and whether they passed.
     tests: BTreeMap<String, bool>,
+    tried_again: BTreeSet<String>,
     built: BTreeSet<String>,
     not_built: BTreeSet<String>,
 }
@@ -478,6 +481,9 @@ fn report(rows: &[Row]) -> bool {
                 }
                 (false, true) => println!("{name}: {test} fails on the original only"),
                 (false, false) => println!("{name}: {test} fails on both"),
+                (true, true) if ours.tried_again.contains(test) => {
+                    println!("{name}: {test} passes on ours, but did not at first");
+                }
                 (true, true) => {}
             }
         }
