@@ -212,8 +212,7 @@ impl Server {
         };
         let result = work();
         if connection.deadline != before {
-            self.timers.cancel(connection.timer);
-            connection.timer = self.timers.insert(connection.deadline, slot);
+            self.timers.reset(connection.timer, connection.deadline);
         }
         // Reported, and yet there is nothing to read: it happens.
         if result.is_err_and(|error| error.kind() != ErrorKind::WouldBlock) {

@@ -104,7 +104,9 @@ pub fn connected(stream: &(impl Source + ?Sized)) -> io::Result<bool> {
 /// # Errors
 ///
 /// Those of [accept(2)]: [`WouldBlock`](io::ErrorKind::WouldBlock) when there is none left. Out of
-/// descriptors (`EMFILE`, `ENFILE`), the connection stays in the queue and the listener readable.
+/// descriptors (`EMFILE`, `ENFILE`), the connection stays in the queue and the listener readable,
+/// so a loop over [`Mode::Level`](crate::Mode::Level) would spin: set the listener's interest to
+/// [`Interest::NONE`](crate::Interest::NONE) until something was closed.
 ///
 /// ```
 /// use anypoll::net;

@@ -138,7 +138,8 @@ impl Poller {
         self.run(events, &Deadline::after(timeout), OnSignal::Continue)
     }
 
-    /// Like [`wait`](Self::wait), until a moment. One that has passed only looks.
+    /// Like [`wait`](Self::wait), until a moment. One that has passed only looks. The earlier of two
+    /// that may be missing is `a.into_iter().chain(b).min()`.
     ///
     /// # Errors
     ///

@@ -22,6 +22,9 @@ use crate::source::Source;
 /// `Read` and `Write` are here too, for `Registered<S>` and for `&Registered<S>`. Two halves of one
 /// connection share an `Arc<Registered<S>>`. `Box<Registered<dyn Source>>` holds any kind.
 ///
+/// A duplicate of the object (`try_clone`) is not watched, but keeps it open: a listener that was
+/// duplicated goes on listening after its registration was dropped.
+///
 /// Leaking one (`mem::forget`) leaks the watching too, for as long as the object stays open.
 pub struct Registered<S: Source + ?Sized> {
     poller: Poller,
@@ -91,7 +94,9 @@ impl<S: Source + ?Sized> Registered<S> {
 
     /// Asks for other directions, or for the same ones again.
     ///
-    /// What is ready then is reported, also in [`Mode::Edge`]; [`Mode::Oneshot`] is armed anew.
+    /// What is ready then is reported, also in [`Mode::Edge`]; [`Mode::Oneshot`] is armed anew. That
+    /// takes a system call even if the directions are the same, so in [`Mode::Level`] ask
+    /// [`interest`](Self::interest) before.
     ///
     /// # Errors
     ///

@@ -130,6 +130,18 @@ impl<T> Timers<T> {
         Some(self.take(slot.place)?.1)
     }
 
+    /// Moves a timer to another deadline, as a timeout that begins anew. `false` if it is gone.
+    pub fn reset(&mut self, key: Key, deadline: Instant) -> bool {
+        let Some(slot) = self.slots.get(key.slot).filter(|slot| slot.id == key.id) else {
+            return false;
+        };
+        let place = slot.place;
+        self.heap[place].deadline = deadline;
+        self.rise(place);
+        self.sink(self.slots[key.slot].place);
+        true
+    }
+
     /// The earliest deadline, to wait until.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {

@@ -42,13 +42,13 @@ impl Random {
     }
 }
 
-/// What `Timers` is to be: a list kept in the order of deadlines, new ones behind their equals.
+/// What `Timers` is to be: a list kept in the order of deadlines, and of values, which count up.
 #[derive(Default)]
 struct Model(Vec<(Instant, u64)>);
 
 impl Model {
     fn insert(&mut self, deadline: Instant, value: u64) {
-        let place = self.0.partition_point(|(other, _)| *other <= deadline);
+        let place = self.0.partition_point(|other| *other <= (deadline, value));
         self.0.insert(place, (deadline, value));
     }
 
@@ -75,7 +75,17 @@ fn behaves_like_a_sorted_list() {
         let inserts = 1 + random.below(60);
         for _ in 0..400 {
             match random.below(8 + inserts) {
-                0..4 if !keys.is_empty() => {
+                0..2 if !keys.is_empty() => {
+                    let value = random.below(keys.len() as u64);
+                    let key = keys[usize::try_from(value).unwrap()];
+                    let at = start + Duration::from_nanos(now + random.below(spread));
+                    let is_live = model.cancel(value).is_some();
+                    if is_live {
+                        model.insert(at, value);
+                    }
+                    assert_eq!(timers.reset(key, at), is_live, "seed {seed}");
+                }
+                2..4 if !keys.is_empty() => {
                     let value = random.below(keys.len() as u64);
                     let key = keys[usize::try_from(value).unwrap()];
                     assert_eq!(timers.cancel(key), model.cancel(value), "seed {seed}");
