@@ -3,18 +3,20 @@
 
 use std::env;
 use std::fs::File;
-use std::io::{ErrorKind, Read, Write, pipe};
+use std::io::{self, ErrorKind, Read, Write, pipe};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anypoll::{Backend, Events, Interest, Mode, Poller, Registered, Source, Token};
+use anypoll::{
+    Backend, Events, Interest, Mode, Poller, Registered, Source, Token, set_nonblocking,
+};
 
 use crate::support::{
-    MODES, PATIENCE, both, expect_nothing, look, on_every_backend, poller, subjects, tcp_listener,
-    tcp_pair, wait_for,
+    MODES, PATIENCE, both, eventually, expect_nothing, look, on_every_backend, poller, subjects,
+    tcp_listener, tcp_pair, wait_for,
 };
 
 on_every_backend! {
@@ -309,18 +311,24 @@ fn the_peer_sees_the_end_though_a_thread_sleeps(backend: Backend) {
 
                 let (reader, mut writer) = pipe().unwrap();
                 drop(poller.register(reader, Token(1), Interest::READABLE, mode).unwrap());
-                assert_eq!(writer.write(&[0]).unwrap_err().kind(), ErrorKind::BrokenPipe);
+                set_nonblocking(&writer, true).unwrap();
+                eventually(|| fails_with(writer.write(&[0]), ErrorKind::BrokenPipe));
 
                 let listener = tcp_listener();
                 let address = listener.local_addr().unwrap();
                 drop(poller.register(listener, Token(1), Interest::READABLE, mode).unwrap());
-                let refused = TcpStream::connect(address).unwrap_err();
-                assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+                eventually(|| {
+                    fails_with(TcpStream::connect(address), ErrorKind::ConnectionRefused)
+                });
             }
         }
         waker.wake();
         sleeper.join().unwrap();
     });
+}
+
+fn fails_with<T>(result: io::Result<T>, kind: ErrorKind) -> bool {
+    result.is_err_and(|error| error.kind() == kind)
 }
 
 fn dropping_a_waker_takes_back_no_wake(backend: Backend) {

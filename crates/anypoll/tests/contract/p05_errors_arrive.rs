@@ -11,8 +11,8 @@ use anypoll::{Backend, Conditions, Events, Interest, Mode, Registered, Source, T
 use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::support::{
-    MODES, PATIENCE, both, expect_nothing, fill, look, on_every_backend, poller, pty, tcp_listener,
-    tcp_pair, udp_pair, wait_for,
+    MODES, PATIENCE, both, eventually, expect_nothing, fill, look, on_every_backend, poller, pty,
+    tcp_listener, tcp_pair, udp_pair, wait_for,
 };
 
 on_every_backend! {
@@ -193,6 +193,7 @@ fn a_refused_connect_says_why(backend: Backend) {
         for interest in [Interest::NONE, Interest::READABLE, Interest::WRITABLE, both()] {
             let poller = poller(backend);
             let nobody = tcp_listener().local_addr().unwrap();
+            eventually(|| TcpStream::connect(nobody).is_err());
             let stream = connecting(nobody);
             let stream = poller.register(stream, Token(1), interest, mode).unwrap();
             let shown = READ | WRITE | ERROR | HANG_UP | READ_HANG_UP;

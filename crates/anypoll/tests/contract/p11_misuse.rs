@@ -14,7 +14,8 @@ use anypoll::{
 };
 
 use crate::support::{
-    PATIENCE, alone, expect_nothing, look, on_every_backend, open_descriptors, poller, wait_for,
+    PATIENCE, alone, eventually, expect_nothing, look, on_every_backend, open_descriptors, poller,
+    wait_for,
 };
 
 on_every_backend! {
@@ -220,7 +221,7 @@ fn a_forgotten_registration_is_replaced(backend: Backend) {
                 .unwrap_or_else(|error| panic!("case {n}: {error}"));
             if let Some(mut old_writer) = old_writer {
                 // Nothing of the old one is held.
-                assert_eq!(kind(old_writer.write_all(b"x")), Some(ErrorKind::BrokenPipe));
+                eventually(|| kind(old_writer.write_all(b"x")) == Some(ErrorKind::BrokenPipe));
             }
             if let Some(mut writer) = new_writer.as_ref() {
                 expect_nothing(&poller);

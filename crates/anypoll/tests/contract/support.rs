@@ -351,3 +351,13 @@ pub(crate) fn subjects() -> Vec<Subject> {
 }
 
 pub(crate) const MODES: [Mode; 3] = [Mode::Level, Mode::Edge, Mode::Oneshot];
+
+/// Waits for what is only hindered by a process that is being started: until its `exec` it has all
+/// of our descriptors open.
+pub(crate) fn eventually(mut holds: impl FnMut() -> bool) {
+    let end = std::time::Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(std::time::Instant::now() < end, "waited in vain");
+        std::thread::yield_now();
+    }
+}
