@@ -32,8 +32,8 @@ pub struct Event(anypoll::Event);
 
 impl Event {
     fn view(event: &anypoll::Event) -> &Self {
-        // SAFETY: `Event` is transparent over `anypoll::Event`, so a reference to one is a reference
-        // to the other; the lifetime stays.
+        // SAFETY: `Event` is transparent over `anypoll::Event`, so a reference to one is a
+        // reference to the other; the lifetime stays.
         unsafe { &*std::ptr::from_ref(event).cast() }
     }
 
@@ -207,8 +207,8 @@ impl FusedIterator for Iter<'_> {}
 /// Programs call [`Registry`]'s methods, which call these. A type that is made of a source forwards
 /// to it; one that has a descriptor forwards to a `unix::SourceFd`.
 ///
-/// Take a source off its registry before it is dropped, if it is not certain that dropping it closes
-/// the last descriptor of what it stands for.
+/// Take a source off its registry before it is dropped, if it is not certain that dropping it
+/// closes the last descriptor of what it stands for.
 ///
 /// ```
 /// use mio::net::UdpSocket;

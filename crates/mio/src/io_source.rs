@@ -192,9 +192,9 @@ pub(crate) fn borrow(fd: &RawFd) -> io::Result<BorrowedFd<'_>> {
     if *fd < 0 {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "a descriptor is never negative"));
     }
-    // SAFETY: whoever names a descriptor by its number answers for its being open meanwhile. Here it
-    // is only handed to the kernel to be watched, or not any more: one that is closed is an error,
-    // one that was opened anew gets wrong events, and neither is used for anything else.
+    // SAFETY: whoever names a descriptor by its number answers for its being open meanwhile. Here
+    // it is only handed to the kernel to be watched, or not any more: one that is closed is an
+    // error, one that was opened anew gets wrong events, and neither is used for anything else.
     Ok(unsafe { BorrowedFd::borrow_raw(*fd) })
 }
 
