@@ -31,7 +31,7 @@ pub(crate) const USAGE: &str = "  peers [--quick] [NAME...]
 
 struct Peer {
     name: &'static str,
-    requirement: &'static str,
+    version: &'static str,
     /// The crate that ours replaces.
     over: &'static str,
     features: &'static [&'static str],
@@ -59,50 +59,51 @@ enum Quick {
 }
 
 impl Peer {
-    const fn over_polling(name: &'static str, requirement: &'static str, tests: Tests) -> Self {
-        Self { name, requirement, over: "polling", features: &[], tests, quick: Quick::All }
+    const fn over_polling(name: &'static str, version: &'static str, tests: Tests) -> Self {
+        Self { name, version, over: "polling", features: &[], tests, quick: Quick::All }
     }
 
-    const fn over_mio(name: &'static str, requirement: &'static str, tests: Tests) -> Self {
-        Self { over: "mio", ..Self::over_polling(name, requirement, tests) }
+    const fn over_mio(name: &'static str, version: &'static str, tests: Tests) -> Self {
+        Self { over: "mio", ..Self::over_polling(name, version, tests) }
     }
 }
 
+/// Of certain versions, so that a release of theirs does not change what a run says.
 const PEERS: &[Peer] = &[
-    Peer::over_polling("polling", "3.11", Tests::OfTheReplaced),
-    Peer::over_polling("async-io", "2", Tests::Own),
+    Peer::over_polling("polling", "3.11.0", Tests::OfTheReplaced),
+    Peer::over_polling("async-io", "2.6.0", Tests::Own),
     Peer {
         features: &["block_on", "executor", "signals", "stream"],
-        ..Peer::over_polling("calloop", "0.14", Tests::Own)
+        ..Peer::over_polling("calloop", "0.14.5", Tests::Own)
     },
-    Peer::over_polling("async-process", "2", Tests::Own),
-    Peer::over_polling("async-signal", "0.2", Tests::Own),
+    Peer::over_polling("async-process", "2.5.0", Tests::Own),
+    Peer::over_polling("async-signal", "0.2.14", Tests::Own),
     Peer {
         features: &["attributes", "unstable"],
         quick: Quick::Nothing,
-        ..Peer::over_polling("async-std", "1", Tests::OwnOnly)
+        ..Peer::over_polling("async-std", "1.13.2", Tests::OwnOnly)
     },
     Peer::over_polling(
         "smol",
-        "2",
-        Tests::Program("smol = '2'", include_str!("../programs/smol.rs")),
+        "2.0.2",
+        Tests::Program("smol = '=2.0.2'", include_str!("../programs/smol.rs")),
     ),
     Peer {
         features: &["full", "test-util"],
         quick: Quick::Only(&["io_async_fd", "net_", "process_", "signal_", "tcp_", "udp", "uds_"]),
-        ..Peer::over_mio("tokio", "1", Tests::Own)
+        ..Peer::over_mio("tokio", "1.54.1", Tests::Own)
     },
     Peer {
         features: &["full"],
         quick: Quick::Nothing,
-        ..Peer::over_mio("tokio-util", "0.7", Tests::Own)
+        ..Peer::over_mio("tokio-util", "0.7.20", Tests::Own)
     },
-    Peer { features: &["support-v1_0"], ..Peer::over_mio("signal-hook-mio", "0.2", Tests::Own) },
+    Peer { features: &["support-v1_0"], ..Peer::over_mio("signal-hook-mio", "0.2.5", Tests::Own) },
     Peer::over_mio(
         "axum",
-        "0.8",
+        "0.8.9",
         Tests::Program(
-            "axum = '0.8'\ntokio = { version = '1', features = ['full'] }",
+            "axum = '=0.8.9'\ntokio = { version = '=1.54.1', features = ['full'] }",
             include_str!("../programs/axum.rs"),
         ),
     ),
@@ -191,7 +192,7 @@ fn fetch(root: &Path, peers: &[&Peer]) -> Result<BTreeMap<String, Source>> {
     };
     for peer in peers {
         table(&mut manifest, "dependencies")
-            .insert(peer.name.into(), peer.requirement.to_owned().into());
+            .insert(peer.name.into(), format!("={}", peer.version).into());
     }
     fs::create_dir_all(&folder)?;
     fs::write(folder.join("Cargo.toml"), manifest.to_string())?;
@@ -204,7 +205,7 @@ fn fetch(root: &Path, peers: &[&Peer]) -> Result<BTreeMap<String, Source>> {
         (text("name"), text("version"), Path::new(text("manifest_path")))
     });
     let wanted = named.filter(|(name, version, _)| {
-        peers.iter().any(|peer| peer.name == *name && matches(peer.requirement, version))
+        peers.iter().any(|peer| peer.name == *name && peer.version == *version)
     });
     Ok(wanted
         .map(|(name, version, manifest)| {
@@ -212,11 +213,6 @@ fn fetch(root: &Path, peers: &[&Peer]) -> Result<BTreeMap<String, Source>> {
             (name.to_owned(), Source { version: version.to_owned(), folder })
         })
         .collect())
-}
-
-/// Another version may be there as a dependency of a dependency.
-fn matches(requirement: &str, version: &str) -> bool {
-    version.strip_prefix(requirement).is_some_and(|rest| rest.starts_with('.'))
 }
 
 /// One peer, over the original or over ours.
@@ -275,7 +271,7 @@ impl<'a> Side<'a> {
                 package.insert("name".into(), format!("{}-tests", peer.name).into());
                 table(&mut manifest, "lib").extend(toml! { name = "tests" path = "lib.rs" });
                 table(&mut manifest, "dependencies")
-                    .insert(peer.name.into(), peer.requirement.to_owned().into());
+                    .insert(peer.name.into(), format!("={}", peer.version).into());
             }
             Tests::OwnOnly | Tests::Program(..) => {}
         }
