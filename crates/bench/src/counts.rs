@@ -61,6 +61,10 @@ fn instructions(peer: &str, sources: usize, rounds: usize) -> Option<f64> {
 
 fn calls(peer: &str, sources: usize, rounds: usize) -> Option<f64> {
     let text = looped("strace", &["-f", "-c", "-U", "calls,name"], peer, sources, rounds)?;
+    strace_total(&text)
+}
+
+pub(crate) fn strace_total(text: &str) -> Option<f64> {
     let total = text.lines().find(|line| line.ends_with("total"))?;
     total.split_whitespace().next()?.parse().ok()
 }

@@ -1,10 +1,11 @@
 //! anypoll beside its peers, in one run.
 //!
 //! ```text
-//! cargo run --release -p bench [-- --quick] [--filter TEXT] [--write]
+//! cargo run --release -p bench [-- --quick] [--filter TEXT] [--runtimes] [--write]
 //! ```
 //!
-//! Prints a Markdown table of ratios and counts as it goes; `--write` puts it into
+//! `--runtimes` adds tokio and smol over their own poller and over our drop-in, which have to be
+//! built first. Prints a Markdown table of ratios and counts as it goes; `--write` puts it into
 //! `docs/performance.md`, beside a JSON file and the plots.
 //!
 //! `--loop PEER SOURCES ROUNDS` runs one loop and nothing else, for tools that count.
@@ -13,6 +14,7 @@ mod counts;
 mod measure;
 mod peers;
 mod report;
+mod runtimes;
 mod workloads;
 
 use std::process::ExitCode;
@@ -22,7 +24,7 @@ use peers::{Anypoll, Calloop, Floor, Mio, Peer, Polling};
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let (mut quick, mut write, mut filter) = (false, false, "");
+    let (mut quick, mut write, mut with_runtimes, mut filter) = (false, false, false, "");
     let mut rest = words.as_slice();
     loop {
         rest = match rest {
@@ -35,13 +37,17 @@ fn main() -> ExitCode {
                 write = true;
                 rest
             }
+            ["--runtimes", rest @ ..] => {
+                with_runtimes = true;
+                rest
+            }
             ["--filter", text, rest @ ..] => {
                 filter = text;
                 rest
             }
             ["--loop", peer, sources, rounds] => return counted(peer, sources, rounds),
             _ => {
-                eprintln!("usage: bench [--quick] [--filter TEXT] [--write]");
+                eprintln!("usage: bench [--quick] [--filter TEXT] [--runtimes] [--write]");
                 return ExitCode::from(2);
             }
         };
@@ -55,7 +61,11 @@ fn main() -> ExitCode {
             rows.push(report::Row { name: workload.name, goals: workload.goals, ratios });
         }
     }
-    let report = report::Report { rows, counts: counts::all(), rounds };
+    let mut runtimes = Vec::new();
+    for runtime in runtimes::RUNTIMES.iter().filter(|_| with_runtimes) {
+        runtimes.extend(runtime.measure(rounds, filter));
+    }
+    let report = report::Report { rows, runtimes, counts: counts::all(), rounds };
     println!("{}", report.markdown());
     if write {
         report.write().expect("docs/ can be written");

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::counts::Count;
 use crate::measure::Ratio;
+use crate::runtimes;
 
 pub(crate) struct Row {
     pub(crate) name: String,
@@ -17,6 +18,7 @@ pub(crate) struct Row {
 
 pub(crate) struct Report {
     pub(crate) rows: Vec<Row>,
+    pub(crate) runtimes: Vec<runtimes::Row>,
     pub(crate) counts: Vec<Count>,
     pub(crate) rounds: usize,
 }
@@ -58,6 +60,7 @@ impl Report {
             }
             writeln!(out)?;
         }
+        self.write_runtimes(out)?;
         writeln!(out, "\n## Counts\n")?;
         if self.counts.is_empty() {
             return writeln!(out, "None: valgrind and strace have to be installed for them.");
@@ -75,6 +78,28 @@ impl Report {
                 "| {} | {:.0} | {:.1} | {:.2} |",
                 count.peer, count.instructions_one, count.instructions_64, count.calls
             )?;
+        }
+        Ok(())
+    }
+
+    fn write_runtimes(&self, out: &mut String) -> std::fmt::Result {
+        if self.runtimes.is_empty() {
+            return Ok(());
+        }
+        writeln!(
+            out,
+            "\n## Runtimes over our drop-ins\n\nThe time over the runtime's own poller (mio 1.2, \
+             polling 3.11) over the time on ours, likewise; system calls of one round trip, both \
+             ends, counted by strace.\n"
+        )?;
+        writeln!(out, "| workload | ratio | system calls, own | ours |\n|---|---|---|---|")?;
+        for row in &self.runtimes {
+            let (low, high) = row.quartiles;
+            write!(out, "| {} | {:.2} ({low:.2} to {high:.2}) |", row.name, row.median)?;
+            match row.calls {
+                Some((own, ours)) => writeln!(out, " {own:.2} | {ours:.2} |")?,
+                None => writeln!(out, " | |")?,
+            }
         }
         Ok(())
     }
@@ -110,7 +135,20 @@ impl Report {
                 })
             })
             .collect();
-        json!({ "machine": machine(), "rounds": self.rounds, "rows": rows, "counts": counts })
+        let runtimes: Vec<_> = self
+            .runtimes
+            .iter()
+            .map(|row| {
+                json!({ "workload": row.name, "median": row.median, "quartiles": row.quartiles, "calls": row.calls })
+            })
+            .collect();
+        json!({
+            "machine": machine(),
+            "rounds": self.rounds,
+            "rows": rows,
+            "runtimes": runtimes,
+            "counts": counts,
+        })
     }
 
     /// A bar for each peer in each workload, on a logarithmic axis.
@@ -170,9 +208,8 @@ fn machine() -> String {
     let cpu = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     format!(
-        "{}, {cores} cores, Linux {}. anypoll {}; mio 1.2, polling 3.11, calloop 0.14.",
+        "{}, {cores} cores, Linux {}. mio 1.2, polling 3.11, calloop 0.14.",
         cpu.map_or("An unknown processor", |(_, name)| name),
         kernel.trim(),
-        env!("CARGO_PKG_VERSION"),
     )
 }
