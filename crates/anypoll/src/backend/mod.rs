@@ -104,30 +104,36 @@ impl Backend {
     }
 }
 
-#[cfg(unix)]
 mod arming;
-#[cfg(all(feature = "test-selector", target_os = "linux"))]
+#[cfg(any(windows, all(feature = "test-selector", target_os = "linux")))]
 mod completion;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod epoll;
 #[cfg(unix)]
 mod poll;
+#[cfg(windows)]
+mod record;
 #[cfg(all(feature = "test-selector", target_os = "linux"))]
 mod simulated;
-#[cfg(unix)]
 mod sources;
+#[cfg(windows)]
+mod windows;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) use epoll::WITHOUT_PWAIT2;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) type Record = libc::epoll_event;
+#[cfg(windows)]
+pub(crate) use record::Record;
 
 const AVAILABLE: &[Backend] = &[
     #[cfg(any(target_os = "linux", target_os = "android"))]
     Backend::Epoll,
     #[cfg(unix)]
     Backend::Poll,
+    #[cfg(windows)]
+    Backend::Afd,
     #[cfg(all(feature = "test-selector", target_os = "linux"))]
     Backend::Simulated,
 ];
@@ -138,6 +144,8 @@ pub(crate) fn open(backend: Backend) -> io::Result<Box<dyn Selector>> {
         Backend::Epoll => Ok(Box::new(epoll::Epoll::new()?)),
         #[cfg(unix)]
         Backend::Poll => Ok(Box::new(poll::Poll::new()?)),
+        #[cfg(windows)]
+        Backend::Afd => Ok(Box::new(completion::Completion::new(windows::Port::new()?))),
         #[cfg(all(feature = "test-selector", target_os = "linux"))]
         Backend::Simulated => Ok(Box::new(completion::Completion::new(simulated::Port::new()?))),
         _ => Err(io::Error::new(

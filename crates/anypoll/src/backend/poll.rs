@@ -155,7 +155,7 @@ impl Poll {
                 continue;
             }
             if room == 0 {
-                state.first = key.index();
+                state.first = key.index;
                 break;
             }
             let Some(object) = state.sources.get_mut(*key) else { continue };

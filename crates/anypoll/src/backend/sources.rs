@@ -11,7 +11,7 @@ use crate::sys::{self, Handle, OwnedHandle, RawHandle};
 /// Names one registration, and never a later one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
-    index: usize,
+    pub(super) index: usize,
     id: u64,
 }
 
@@ -119,11 +119,5 @@ impl<X> Sources<X> {
             let object = slot.as_ref()?;
             Some((Key { index, id: object.id }, object))
         })
-    }
-}
-
-impl Key {
-    pub(super) fn index(self) -> usize {
-        self.index
     }
 }

@@ -1,0 +1,179 @@
+//! Windows: everything that is in flight ends in one completion port.
+//!
+//! A socket is asked about by an AFD poll (`afd`), anything waitable by a wait that ends in a packet
+//! (`wait`). Either is a structure that the kernel and we share: each submit gives the kernel a
+//! reference of its own to it (`Arc::into_raw`), and the packet that ends the submit brings that
+//! reference back. So what the kernel may write to is never freed, whatever becomes of the source.
+//!
+//! Device calls: one for each wait, one for each submit (a socket that is asked about, for the first
+//! time or again), one for each cancel, one for each notice. A source that is removed while nothing
+//! is asked about it costs none.
+
+mod afd;
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle as Owned};
+use std::ptr;
+use std::sync::Arc;
+
+use windows_sys::Win32::Foundation::{INVALID_HANDLE_VALUE, WAIT_TIMEOUT};
+use windows_sys::Win32::System::IO::{
+    CreateIoCompletionPort, GetQueuedCompletionStatusEx, OVERLAPPED, OVERLAPPED_ENTRY,
+    PostQueuedCompletionStatus,
+};
+use windows_sys::Win32::System::Threading::INFINITE;
+
+use super::AddError;
+use super::completion::{Completed, Port as Manners};
+use super::sources::Key;
+use crate::interest::Interest;
+use crate::readiness::Timeout;
+use crate::sys::OwnedHandle;
+
+/// What a packet of the port belongs to: its completion key.
+const NOTICE: usize = 0;
+const POLL: usize = 1;
+
+#[derive(Debug)]
+pub(super) struct Port {
+    iocp: Arc<Iocp>,
+    helpers: afd::Helpers,
+}
+
+#[derive(Debug)]
+struct Iocp(Owned);
+
+impl Iocp {
+    fn new() -> io::Result<Self> {
+        // As many threads may run with what they got from the port as there are.
+        let threads = u32::from(u16::MAX);
+        // SAFETY: it makes a port, given no file.
+        let handle =
+            unsafe { CreateIoCompletionPort(INVALID_HANDLE_VALUE, ptr::null_mut(), 0, threads) };
+        if handle.is_null() {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: it has just been made, and nobody else knows of it.
+        Ok(Self(unsafe { Owned::from_raw_handle(handle) }))
+    }
+
+    fn associate(&self, file: &Owned, key: usize) -> io::Result<()> {
+        // SAFETY: both handles are open.
+        let handle =
+            unsafe { CreateIoCompletionPort(file.as_raw_handle(), self.0.as_raw_handle(), key, 0) };
+        if handle.is_null() { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+
+    fn post(&self, key: usize, overlapped: *const OVERLAPPED) -> io::Result<()> {
+        // SAFETY: the port is open, and gives the pointer back without looking at it.
+        match unsafe { PostQueuedCompletionStatus(self.0.as_raw_handle(), 0, key, overlapped) } {
+            0 => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) enum Operation {
+    Poll(afd::Poll),
+}
+
+impl Port {
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self { iocp: Arc::new(Iocp::new()?), helpers: afd::Helpers::default() })
+    }
+}
+
+impl Manners for Port {
+    type Operation = Operation;
+
+    fn prepare(&self, handle: &OwnedHandle) -> Result<Operation, AddError> {
+        match handle {
+            OwnedHandle::Socket(_) => Ok(Operation::Poll(self.helpers.poll(&self.iocp)?)),
+            OwnedHandle::Waitable(_) | OwnedHandle::Pipe(_) => {
+                Err(io::Error::from(io::ErrorKind::Unsupported).into())
+            }
+        }
+    }
+
+    fn submit(
+        &self,
+        operation: &mut Operation,
+        handle: &OwnedHandle,
+        key: Key,
+        wanted: Interest,
+    ) -> io::Result<()> {
+        let (OwnedHandle::Socket(handle)
+        | OwnedHandle::Waitable(handle)
+        | OwnedHandle::Pipe(handle)) = handle;
+        match operation {
+            Operation::Poll(poll) => poll.submit(handle, key, wanted),
+        }
+    }
+
+    fn cancel(&self, operation: &mut Operation, _: &OwnedHandle) {
+        match operation {
+            Operation::Poll(poll) => poll.cancel(),
+        }
+    }
+
+    fn dequeue(
+        &self,
+        completions: &mut Vec<Completed>,
+        limit: usize,
+        timeout: Timeout,
+    ) -> io::Result<()> {
+        const BATCH: usize = 256;
+        let mut entries = [const { MaybeUninit::<OVERLAPPED_ENTRY>::uninit() }; BATCH];
+        let mut milliseconds = milliseconds(timeout);
+        let mut left = limit;
+        while left > 0 {
+            let room = left.min(BATCH);
+            let mut count = 0;
+            // SAFETY: the port is open, and `entries` has that much room.
+            let result = unsafe {
+                GetQueuedCompletionStatusEx(
+                    self.iocp.0.as_raw_handle(),
+                    entries.as_mut_ptr().cast(),
+                    u32::try_from(room).unwrap_or(1),
+                    &raw mut count,
+                    milliseconds,
+                    0,
+                )
+            };
+            if result == 0 {
+                let error = io::Error::last_os_error();
+                let timed_out = error.raw_os_error() == Some(WAIT_TIMEOUT.cast_signed());
+                return if timed_out { Ok(()) } else { Err(error) };
+            }
+            for entry in &entries[..count as usize] {
+                // SAFETY: the call has written that many.
+                let entry = unsafe { entry.assume_init_ref() };
+                completions.push(match entry.lpCompletionKey {
+                    // SAFETY: packets with this key bring back what a submit of `Poll` gave.
+                    POLL => unsafe { afd::Poll::complete(entry.lpOverlapped) },
+                    _ => Completed::Notice,
+                });
+            }
+            if (count as usize) < room {
+                break;
+            }
+            left -= room;
+            milliseconds = 0;
+        }
+        Ok(())
+    }
+
+    fn notify(&self) {
+        // Fails only without memory in the kernel; the next one may fare better.
+        let _ = self.iocp.post(NOTICE, ptr::null());
+    }
+}
+
+/// Rounded up. What is too long for the call ends early, which a wait may.
+fn milliseconds(timeout: Timeout) -> u32 {
+    timeout.nanoseconds().map_or(INFINITE, |nanoseconds| {
+        u32::try_from(nanoseconds.div_ceil(1_000_000)).unwrap_or(INFINITE - 1).min(INFINITE - 1)
+    })
+}

@@ -1,0 +1,227 @@
+//! Windows: a handle is a socket, or something of our own (`os::windows`).
+//!
+//! Between calls a socket is remembered as a duplicate of its base handle: what lies below all
+//! layered service providers, and what AFD knows.
+
+use std::io;
+use std::mem;
+use std::os::windows::io::{
+    AsRawHandle, AsRawSocket, AsSocket, BorrowedHandle, BorrowedSocket, OwnedHandle as Owned,
+    RawSocket,
+};
+use std::ptr;
+
+use windows_sys::Wdk::Foundation::{NtQueryObject, ObjectTypeInformation};
+use windows_sys::Win32::Foundation::{HANDLE, NTSTATUS, STATUS_SUCCESS, UNICODE_STRING};
+use windows_sys::Win32::Networking::WinSock::{
+    FIONBIO, SIO_BASE_HANDLE, SIO_BSP_HANDLE, SIO_BSP_HANDLE_POLL, SIO_BSP_HANDLE_SELECT, SOCKET,
+    WSAENOTSOCK, WSAIoctl, ioctlsocket,
+};
+use windows_sys::Win32::Storage::FileSystem::{FILE_TYPE_CHAR, GetFileType};
+use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleA, GetProcAddress};
+
+use crate::registered::Registered;
+
+#[derive(Clone, Copy, Debug)]
+pub enum Handle<'a> {
+    Socket(BorrowedSocket<'a>),
+    /// Ready while it is signalled.
+    Waitable(BorrowedHandle<'a>),
+    /// Our end of a child's output: an asynchronous pipe.
+    Pipe(BorrowedHandle<'a>),
+}
+
+#[derive(Debug)]
+pub(crate) enum OwnedHandle {
+    Socket(Owned),
+    Waitable(Owned),
+    Pipe(Owned),
+}
+
+pub(crate) type RawHandle = usize;
+
+pub(crate) use std::os::windows::io::AsSocket as AsHandle;
+
+pub(crate) fn handle<T: AsSocket + ?Sized>(object: &T) -> Handle<'_> {
+    Handle::Socket(object.as_socket())
+}
+
+impl<S: AsSocket + crate::Source + ?Sized> AsSocket for Registered<S> {
+    fn as_socket(&self) -> BorrowedSocket<'_> {
+        self.get_ref().as_socket()
+    }
+}
+
+pub(crate) fn raw(handle: Handle<'_>) -> RawHandle {
+    match handle {
+        Handle::Socket(socket) => socket_number(socket.as_raw_socket()),
+        Handle::Waitable(handle) | Handle::Pipe(handle) => handle.as_raw_handle().addr(),
+    }
+}
+
+/// std's `RawSocket` has always 64 or 32 bits as a pointer has.
+#[allow(clippy::cast_possible_truncation, reason = "a SOCKET is a pointer-sized number")]
+fn socket_number(socket: RawSocket) -> SOCKET {
+    socket as SOCKET
+}
+
+fn unsupported(why: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, why)
+}
+
+pub(crate) fn set_nonblocking(handle: Handle<'_>, nonblocking: bool) -> io::Result<()> {
+    let Handle::Socket(socket) = handle else {
+        return Err(unsupported("Windows has non-blocking sockets, but nothing else of that kind"));
+    };
+    let mut flag = u32::from(nonblocking);
+    // SAFETY: the socket is open while it is borrowed, and the flag outlives the call.
+    match unsafe { ioctlsocket(socket_number(socket.as_raw_socket()), FIONBIO, &raw mut flag) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// The handle below all layered service providers, valid as long as the socket is open. Some
+/// providers hide `SIO_BASE_HANDLE`; the older questions then lead at least one layer down.
+fn base(socket: BorrowedSocket<'_>) -> io::Result<SOCKET> {
+    let mut at = socket_number(socket.as_raw_socket());
+    loop {
+        let error = match ask_provider(at, SIO_BASE_HANDLE) {
+            Ok(base) => return Ok(base),
+            Err(error) => error,
+        };
+        if error.raw_os_error() == Some(WSAENOTSOCK) {
+            return Err(error);
+        }
+        let older = [SIO_BSP_HANDLE_POLL, SIO_BSP_HANDLE_SELECT, SIO_BSP_HANDLE];
+        let below = older.iter().filter_map(|question| ask_provider(at, *question).ok());
+        at = below.into_iter().find(|below| *below != at).ok_or(error)?;
+    }
+}
+
+fn ask_provider(socket: SOCKET, question: u32) -> io::Result<SOCKET> {
+    let mut answer: SOCKET = 0;
+    let mut written = 0;
+    // SAFETY: there is room for the answer, a SOCKET; a number that is no socket is an error.
+    let result = unsafe {
+        WSAIoctl(
+            socket,
+            question,
+            ptr::null(),
+            0,
+            (&raw mut answer).cast(),
+            size::<SOCKET>(),
+            &raw mut written,
+            ptr::null_mut(),
+            None,
+        )
+    };
+    if result == 0 { Ok(answer) } else { Err(io::Error::last_os_error()) }
+}
+
+/// What stands for the object in calls to the kernel, while the object is borrowed.
+fn kernel_handle(handle: Handle<'_>) -> io::Result<BorrowedHandle<'_>> {
+    match handle {
+        Handle::Socket(socket) => {
+            let base = ptr::without_provenance_mut(base(socket)?);
+            // SAFETY: it is a handle of the object that `socket` borrows, and open as long.
+            Ok(unsafe { BorrowedHandle::borrow_raw(base) })
+        }
+        Handle::Waitable(handle) | Handle::Pipe(handle) => Ok(handle),
+    }
+}
+
+pub(crate) fn duplicate(handle: Handle<'_>) -> io::Result<OwnedHandle> {
+    let duplicate = kernel_handle(handle)?.try_clone_to_owned()?;
+    Ok(match handle {
+        Handle::Socket(_) => OwnedHandle::Socket(duplicate),
+        Handle::Waitable(_) => {
+            check_waitable(&duplicate)?;
+            OwnedHandle::Waitable(duplicate)
+        }
+        Handle::Pipe(_) => OwnedHandle::Pipe(duplicate),
+    })
+}
+
+/// Files of a disk are no `Source` here.
+pub(crate) fn always_ready_refused() -> io::Error {
+    io::ErrorKind::PermissionDenied.into()
+}
+
+#[allow(clippy::unnecessary_wraps, reason = "other systems ask the kernel")]
+pub(crate) fn is_always_ready(_: &OwnedHandle) -> io::Result<bool> {
+    Ok(false)
+}
+
+pub(crate) fn is_same_object(duplicate: &OwnedHandle, handle: Handle<'_>) -> bool {
+    type NtCompareObjects = unsafe extern "system" fn(HANDLE, HANDLE) -> NTSTATUS;
+
+    let (OwnedHandle::Socket(duplicate)
+    | OwnedHandle::Waitable(duplicate)
+    | OwnedHandle::Pipe(duplicate)) = duplicate;
+    let Some(compare) = ntdll(c"NtCompareObjects") else { return false };
+    let Ok(handle) = kernel_handle(handle) else { return false };
+    // SAFETY: that is its type.
+    let compare = unsafe { mem::transmute::<Symbol, NtCompareObjects>(compare) };
+    // SAFETY: both are open; the call touches no memory.
+    unsafe { compare(duplicate.as_raw_handle(), handle.as_raw_handle()) == STATUS_SUCCESS }
+}
+
+pub(crate) type Symbol = unsafe extern "system" fn() -> isize;
+
+/// A function that not every Windows (or Wine) has.
+pub(crate) fn ntdll(name: &std::ffi::CStr) -> Option<Symbol> {
+    // SAFETY: the name is a C string. Every process has this library for all its life.
+    let library = unsafe { GetModuleHandleA(c"ntdll.dll".as_ptr().cast()) };
+    // SAFETY: as above.
+    unsafe { GetProcAddress(library, name.as_ptr().cast()) }
+}
+
+/// Refuses what a wait would take possession of, and what is never signalled by its readiness.
+fn check_waitable(handle: &Owned) -> io::Result<()> {
+    /// The kernel writes the name behind the structure. No type's name is as long as this.
+    #[repr(C)]
+    struct TypeInformation {
+        name: UNICODE_STRING,
+        rest: [u16; 512],
+    }
+
+    let mut information: mem::MaybeUninit<TypeInformation> = mem::MaybeUninit::zeroed();
+    // SAFETY: the handle is open, and there is room for what the call may write.
+    let status = unsafe {
+        NtQueryObject(
+            handle.as_raw_handle(),
+            ObjectTypeInformation,
+            information.as_mut_ptr().cast(),
+            size::<TypeInformation>(),
+            ptr::null_mut(),
+        )
+    };
+    if status != STATUS_SUCCESS {
+        return Err(nt_error(status));
+    }
+    // SAFETY: it was zeroed and then written by the call; any bits are valid.
+    let name = unsafe { &information.assume_init_ref().name };
+    // SAFETY: the call made it point into `information`, which is not touched meanwhile.
+    let name = unsafe { std::slice::from_raw_parts(name.Buffer, usize::from(name.Length / 2)) };
+    match String::from_utf16_lossy(name).as_str() {
+        "Mutant" => Err(unsupported("a mutex cannot be watched: a wait would take it")),
+        // SAFETY: the handle is open.
+        "File" if unsafe { GetFileType(handle.as_raw_handle()) } != FILE_TYPE_CHAR => {
+            Err(unsupported("files and pipes have no readiness on Windows, but a console has"))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn nt_error(status: NTSTATUS) -> io::Error {
+    // SAFETY: it computes a number from a number.
+    let code = unsafe { windows_sys::Win32::Foundation::RtlNtStatusToDosError(status) };
+    io::Error::from_raw_os_error(code.cast_signed())
+}
+
+/// In the type that most calls take it.
+#[allow(clippy::cast_possible_truncation, reason = "no structure is that long")]
+pub(crate) const fn size<T>() -> u32 {
+    size_of::<T>() as u32
+}
