@@ -153,18 +153,20 @@ pub(crate) fn is_always_ready(_: &OwnedHandle) -> io::Result<bool> {
     Ok(false)
 }
 
-pub(crate) fn is_same_object(duplicate: &OwnedHandle, handle: Handle<'_>) -> bool {
+pub(crate) fn is_same_object(duplicate: &OwnedHandle, handle: Handle<'_>) -> io::Result<bool> {
     type NtCompareObjects = unsafe extern "system" fn(HANDLE, HANDLE) -> NTSTATUS;
 
     let (OwnedHandle::Socket(duplicate)
     | OwnedHandle::Waitable(duplicate)
     | OwnedHandle::Pipe(duplicate)) = duplicate;
-    let Some(compare) = ntdll(c"NtCompareObjects") else { return false };
-    let Ok(handle) = kernel_handle(handle) else { return false };
+    let Some(compare) = ntdll(c"NtCompareObjects") else {
+        return Err(unsupported("to tell objects apart takes Windows 10"));
+    };
+    let handle = kernel_handle(handle)?;
     // SAFETY: that is its type.
     let compare = unsafe { mem::transmute::<Symbol, NtCompareObjects>(compare) };
     // SAFETY: both are open; the call touches no memory.
-    unsafe { compare(duplicate.as_raw_handle(), handle.as_raw_handle()) == STATUS_SUCCESS }
+    Ok(unsafe { compare(duplicate.as_raw_handle(), handle.as_raw_handle()) } == STATUS_SUCCESS)
 }
 
 pub(crate) type Symbol = unsafe extern "system" fn() -> isize;
