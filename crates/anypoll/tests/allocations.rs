@@ -1,5 +1,7 @@
 //! P10: no allocation in steady state, counted for the thread that does the work.
 
+#![cfg(unix)]
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::fs::File;

@@ -1,6 +1,8 @@
 //! P6 where `epoll_pwait2` is forbidden, in a process of its own: timeouts are rounded up to the
 //! next millisecond, and are never early.
 
+#![cfg(target_os = "linux")]
+
 use std::time::{Duration, Instant};
 
 use anypoll::os::linux::forbid_epoll_pwait2;

@@ -1,14 +1,15 @@
 //! The handle-keyed face that `Registered` and the drop-ins stand on, and objects that never block.
 
+#[cfg(unix)]
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anypoll::{AlwaysReadyObject, Backend, Conditions, Event, Events, Interest, Mode, Token};
 
 use crate::support::{
-    PATIENCE, expect_nothing, on_every_backend, poller, sleeping, wait_for, within_patience,
+    PATIENCE, expect_nothing, on_every_backend, pipe, poller, sleeping, wait_for, within_patience,
 };
 
 on_every_backend! {
@@ -18,9 +19,9 @@ on_every_backend! {
     an_interrupt_ends_one_wait
     an_interrupt_brings_what_there_is
     a_posted_event_is_reported_once
-    what_never_blocks_is_ready
-    what_never_blocks_can_be_refused
-    what_never_blocks_ends_an_endless_wait
+    #[cfg(unix)] what_never_blocks_is_ready
+    #[cfg(unix)] what_never_blocks_can_be_refused
+    #[cfg(unix)] what_never_blocks_ends_an_endless_wait
 }
 
 const MODES: [Mode; 3] = [Mode::Level, Mode::Edge, Mode::Oneshot];
@@ -34,7 +35,7 @@ fn tokens(events: &Events) -> Vec<usize> {
 fn a_registration_by_handle(backend: Backend) {
     for mode in MODES {
         let poller = poller(backend);
-        let (reader, mut writer) = io::pipe().unwrap();
+        let (reader, mut writer) = pipe().unwrap();
         let accept = AlwaysReadyObject::Accept;
         poller.add(&reader, Token(1), Interest::READABLE, mode, accept).unwrap();
         expect_nothing(&poller);
@@ -62,7 +63,7 @@ fn a_registration_by_handle(backend: Backend) {
 /// After a would-block an edge comes again, on a system with edges without being told.
 fn rearm_by_handle(backend: Backend) {
     let poller = poller(backend);
-    let (mut reader, mut writer) = io::pipe().unwrap();
+    let (mut reader, mut writer) = pipe().unwrap();
     let accept = AlwaysReadyObject::Accept;
     poller.add(&reader, Token(1), Interest::READABLE, Mode::Edge, accept).unwrap();
     for _ in 0..3 {
@@ -88,7 +89,7 @@ fn rearm_by_handle(backend: Backend) {
 fn appending_keeps_what_is_there(backend: Backend) {
     let poller = poller(backend);
     let mut events = Events::with_capacity(2);
-    let (reader, mut writer) = io::pipe().unwrap();
+    let (reader, mut writer) = pipe().unwrap();
     let reader = poller.register(reader, Token(1), Interest::READABLE, Mode::Oneshot).unwrap();
     writer.write_all(b"x").unwrap();
     poller.wait_append(&mut events, Some(PATIENCE)).unwrap();
@@ -228,11 +229,13 @@ fn a_posted_event_is_reported_once(backend: Backend) {
 }
 
 /// A file, a directory, and a device that epoll cannot watch; each open for what it allows.
+#[cfg(unix)]
 fn never_blocking() -> [File; 3] {
     let device = File::options().read(true).write(true).open("/dev/null").unwrap();
     [File::open("Cargo.toml").unwrap(), File::open(".").unwrap(), device]
 }
 
+#[cfg(unix)]
 fn what_never_blocks_is_ready(backend: Backend) {
     let both = Interest::READABLE | Interest::WRITABLE;
     let interests = [
@@ -280,6 +283,7 @@ fn what_never_blocks_is_ready(backend: Backend) {
     }
 }
 
+#[cfg(unix)]
 fn what_never_blocks_can_be_refused(backend: Backend) {
     let poller = poller(backend);
     let [file, directory, _] = never_blocking();
@@ -294,6 +298,7 @@ fn what_never_blocks_can_be_refused(backend: Backend) {
     }
 }
 
+#[cfg(unix)]
 fn what_never_blocks_ends_an_endless_wait(backend: Backend) {
     within_patience(move || {
         let poller = poller(backend);

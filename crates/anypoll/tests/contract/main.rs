@@ -1,6 +1,7 @@
 //! The contract of the crate's front page, a file a promise, on every backend that runs here.
 
 mod support;
+#[cfg(unix)]
 mod truth_table;
 
 mod low_level;
@@ -8,12 +9,16 @@ mod p01_nothing_lost;
 mod p02_modes;
 mod p03_nothing_invented;
 mod p04_off_is_off;
+#[cfg(unix)]
 mod p05_errors_arrive;
 mod p06_cases;
 mod p06_time;
+#[cfg(unix)]
 mod p07_signals;
 mod p08_wakes;
 mod p09_threads;
+#[cfg(unix)]
 mod p11_misuse;
 mod p12_drop_order;
+#[cfg(unix)]
 mod p13_descriptor;

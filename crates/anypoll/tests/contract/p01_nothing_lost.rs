@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::net::TcpStream;
 use std::ops::DerefMut;
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
@@ -15,8 +14,8 @@ use rustls::{ClientConfig, ClientConnection, ConnectionCommon, RootCertStore};
 use rustls::{ServerConfig, ServerConnection, SideData};
 
 use crate::support::{
-    MODES, PATIENCE, both, empty, expect_nothing, fill, look, on_every_backend, pipelines, poller,
-    subjects, tcp_listener, tcp_pair, udp_pair, wait_for,
+    MODES, PATIENCE, Stream, both, empty, expect_nothing, fill, look, on_every_backend, pipe, pipelines, poller,
+    stream_pair, subjects, tcp_listener, tcp_pair, udp_pair, wait_for,
 };
 
 on_every_backend! {
@@ -108,8 +107,8 @@ fn room_after_there_was_none(backend: Backend) {
 }
 
 /// Pairs of sockets of which the first is watched in edge mode for both directions.
-fn edge_pair(poller: &Poller) -> (Registered<UnixStream>, UnixStream) {
-    let (ours, theirs) = UnixStream::pair().unwrap();
+fn edge_pair(poller: &Poller) -> (Registered<Stream>, Stream) {
+    let (ours, theirs) = stream_pair();
     ours.set_nonblocking(true).unwrap();
     let ours = poller.register(ours, Token(1), both(), Mode::Edge).unwrap();
     // There is room to write.
@@ -164,7 +163,7 @@ fn edge_with_vectored_io(backend: Backend) {
     for owned in [true, false] {
         let (mut one, mut two) = ([0; 3], [0; 3]);
         let mut bufs = [IoSliceMut::new(&mut one), IoSliceMut::new(&mut two)];
-        let mut read = |ours: &mut Registered<UnixStream>| {
+        let mut read = |ours: &mut Registered<Stream>| {
             if owned { ours.read_vectored(&mut bufs) } else { (&*ours).read_vectored(&mut bufs) }
         };
         for _ in 0..2 {
@@ -439,7 +438,7 @@ fn before_register_has_returned(backend: Backend) {
             let waiter = scope.spawn(|| wait_for(&poller, &(0..OBJECTS).collect::<Vec<_>>()));
             let registered: Vec<_> = (0..OBJECTS)
                 .map(|token| {
-                    let (reader, mut writer) = io::pipe().unwrap();
+                    let (reader, mut writer) = pipe().unwrap();
                     writer.write_all(b"x").unwrap();
                     let token = Token(token);
                     (poller.register(reader, token, Interest::READABLE, mode).unwrap(), writer)

@@ -1,17 +1,15 @@
 //! P2: how often the modes report, and that a small buffer starves nobody.
 
 use std::collections::{BTreeMap, HashMap};
-use std::env;
-use std::fs::File;
-use std::io::{PipeReader, PipeWriter, Write, pipe};
-use std::os::unix::net::UnixStream;
+use std::io::Write;
 use std::time::Duration;
 
 use anypoll::{Backend, Conditions, Events, Interest, Mode, Poller, Registered, Token};
 
 use crate::support::{
-    MODES, Seen, both, empty, expect_nothing, look, on_every_backend, pipelines, poller, subjects,
-    wait_for,
+    MODES, PipeReader, PipeWriter, Seen, Stream, both, empty, expect_nothing, look,
+    never_blocking, on_every_backend, pipe, pipelines, poller, stream_pair, subjects, wait_for,
+    write,
 };
 
 on_every_backend! {
@@ -25,7 +23,7 @@ on_every_backend! {
     a_small_buffer_loses_nothing
     room_for_one_is_enough
     a_new_interest_is_not_starved
-    an_always_ready_file
+    #[cfg(unix)] an_always_ready_file
 }
 
 fn level_reports_while_it_lasts(backend: Backend) {
@@ -46,7 +44,7 @@ fn level_reports_while_it_lasts(backend: Backend) {
         let poller = poller(backend);
         let registered =
             poller.register(&theirs, Token(1), Interest::READABLE, Mode::Level).unwrap();
-        rustix::io::write(&ours, b"data").unwrap();
+        write(&ours, b"data").unwrap();
         let seen = wait_for(&poller, &[1]);
         for _ in 0..3 {
             assert_eq!(look(&poller), seen, "{kind}");
@@ -56,8 +54,8 @@ fn level_reports_while_it_lasts(backend: Backend) {
     }
 }
 
-fn stream_with_data(poller: &Poller, mode: Mode) -> (Registered<UnixStream>, UnixStream) {
-    let (ours, mut theirs) = UnixStream::pair().unwrap();
+fn stream_with_data(poller: &Poller, mode: Mode) -> (Registered<Stream>, Stream) {
+    let (ours, mut theirs) = stream_pair();
     ours.set_nonblocking(true).unwrap();
     theirs.write_all(b"data").unwrap();
     (poller.register(ours, Token(1), both(), mode).unwrap(), theirs)
@@ -144,7 +142,7 @@ fn edge_in_both_directions(backend: Backend) {
 
 fn oneshot_in_both_directions(backend: Backend) {
     let poller = poller(backend);
-    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let (ours, mut theirs) = stream_pair();
     let stream = poller.register(ours, Token(1), both(), Mode::Oneshot).unwrap();
     for round in 0..3 {
         let mut times = [0; 2];
@@ -171,10 +169,6 @@ fn pipe_with_data(poller: &Poller, token: usize, mode: Mode) -> Pipe {
     (poller.register(reader, Token(token), Interest::READABLE, mode).unwrap(), writer)
 }
 
-fn file() -> File {
-    File::open(env::current_exe().unwrap()).unwrap()
-}
-
 fn a_small_buffer_starves_nobody(backend: Backend) {
     const PIPES: usize = 20;
     const WAKERS: usize = 5;
@@ -185,7 +179,7 @@ fn a_small_buffer_starves_nobody(backend: Backend) {
         let wakers: Vec<_> =
             (PIPES..PIPES + WAKERS).map(|token| poller.waker(Token(token))).collect();
         let interest = Interest::READABLE;
-        let _file = poller.register(file(), Token(ALL - 1), interest, Mode::Level).unwrap();
+        let _file = poller.register(never_blocking(), Token(ALL - 1), interest, Mode::Level).unwrap();
 
         // The buffer is shared between the kernel's and the poller's own, however many those are.
         let patience = 3 * ALL.div_ceil(capacity);
@@ -212,7 +206,7 @@ fn a_small_buffer_loses_nothing(backend: Backend) {
         for capacity in [1, 2, 3, 7] {
             let poller = poller(backend);
             let mut pipes: Vec<_> = (0..PIPES).map(|i| pipe_with_data(&poller, i, mode)).collect();
-            let file = poller.register(file(), Token(PIPES), Interest::READABLE, mode).unwrap();
+            let file = poller.register(never_blocking(), Token(PIPES), Interest::READABLE, mode).unwrap();
             let wakers: Vec<_> =
                 (PIPES + 1..PIPES + 4).map(|token| poller.waker(Token(token))).collect();
             let mut events = Events::with_capacity(capacity);
@@ -265,7 +259,7 @@ fn a_new_interest_is_not_starved(backend: Backend) {
     for capacity in [1, 2, 64] {
         let poller = poller(backend);
         let _busy: Vec<_> = (2..5).map(|i| pipe_with_data(&poller, i, Mode::Level)).collect();
-        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let (ours, _theirs) = stream_pair();
         let stream = poller.register(ours, Token(1), Interest::READABLE, Mode::Level).unwrap();
         let mut events = Events::with_capacity(capacity);
         for _ in 0..3 {
@@ -288,10 +282,11 @@ fn a_new_interest_is_not_starved(backend: Backend) {
     }
 }
 
+#[cfg(unix)]
 fn an_always_ready_file(backend: Backend) {
     for mode in MODES {
         let poller = poller(backend);
-        let file = poller.register(file(), Token(1), both(), mode).unwrap();
+        let file = poller.register(never_blocking(), Token(1), both(), mode).unwrap();
         for (interest, conditions) in [
             (both(), Conditions::READ | Conditions::WRITE),
             (Interest::READABLE, Conditions::READ),

@@ -2,13 +2,12 @@
 //! never arms the other.
 
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use anypoll::{Backend, Conditions, Events, Interest, Mode, Poller, Registered, Token};
 
 use crate::support::{
-    MODES, both, expect_nothing, fill, look, on_every_backend, pipelines, poller, subjects,
+    MODES, Stream, both, expect_nothing, fill, look, on_every_backend, pipelines, poller, stream_pair, subjects,
     wait_for,
 };
 
@@ -90,17 +89,17 @@ fn silent_after_the_report(backend: Backend) {
     }
 }
 
-fn stream(poller: &Poller, interest: Interest, mode: Mode) -> (Registered<UnixStream>, UnixStream) {
-    let (ours, theirs) = UnixStream::pair().unwrap();
+fn stream(poller: &Poller, interest: Interest, mode: Mode) -> (Registered<Stream>, Stream) {
+    let (ours, theirs) = stream_pair();
     ours.set_nonblocking(true).unwrap();
     (poller.register(ours, Token(1), interest, mode).unwrap(), theirs)
 }
 
-fn blocked_read(mut stream: &Registered<UnixStream>) {
+fn blocked_read(mut stream: &Registered<Stream>) {
     assert_eq!(stream.read(&mut [0; 64]).unwrap_err().kind(), ErrorKind::WouldBlock);
 }
 
-fn blocked_write(mut stream: &Registered<UnixStream>) -> usize {
+fn blocked_write(mut stream: &Registered<Stream>) -> usize {
     let mut written = 0;
     let error = loop {
         match stream.write(&[0; 4096]) {

@@ -1,11 +1,8 @@
 //! P4: once a removal has returned, no wait that starts later reports the token, and what was held
 //! for the object is closed.
 
-use std::env;
-use std::fs::File;
-use std::io::{self, ErrorKind, Read, Write, pipe};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,8 +12,8 @@ use anypoll::{
 };
 
 use crate::support::{
-    MODES, PATIENCE, both, eventually, expect_nothing, look, on_every_backend, poller, subjects,
-    tcp_listener, tcp_pair, wait_for,
+    MODES, PATIENCE, both, eventually, expect_nothing, look, never_blocking, on_every_backend,
+    pipe, poller, stream_pair, subjects, tcp_listener, tcp_pair, wait_for,
 };
 
 on_every_backend! {
@@ -24,7 +21,7 @@ on_every_backend! {
     readiness_after_the_removal
     a_duplicate_lives_on
     what_a_small_buffer_left
-    an_always_ready_file
+    #[cfg(unix)] an_always_ready_file
     the_object_comes_back_usable
     by_handle
     no_wait_that_starts_later
@@ -109,15 +106,12 @@ fn what_a_small_buffer_left(backend: Backend) {
     }
 }
 
-fn file() -> File {
-    File::open(env::current_exe().unwrap()).unwrap()
-}
-
+#[cfg(unix)]
 fn an_always_ready_file(backend: Backend) {
     for mode in MODES {
         let poller = poller(backend);
         for look_first in [true, false] {
-            let file = poller.register(file(), Token(1), both(), mode).unwrap();
+            let file = poller.register(never_blocking(), Token(1), both(), mode).unwrap();
             if look_first {
                 wait_for(&poller, &[1]);
             }
@@ -135,7 +129,7 @@ fn an_always_ready_file(backend: Backend) {
 fn the_object_comes_back_usable(backend: Backend) {
     for mode in MODES {
         let (first, second) = (poller(backend), poller(backend));
-        let (mut ours, mut theirs) = UnixStream::pair().unwrap();
+        let (mut ours, mut theirs) = stream_pair();
         for token in 0..3 {
             for poller in [&first, &second] {
                 let registered =
@@ -158,7 +152,7 @@ fn the_object_comes_back_usable(backend: Backend) {
 fn by_handle(backend: Backend) {
     for mode in MODES {
         let poller = poller(backend);
-        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let (ours, mut theirs) = stream_pair();
         let always_ready = anypoll::AlwaysReadyObject::Accept;
         poller.add(&ours, Token(1), Interest::READABLE, mode, always_ready).unwrap();
         theirs.write_all(b"data").unwrap();
@@ -198,7 +192,7 @@ fn no_wait_that_starts_later(backend: Backend) {
             let (reader, mut writer) = pipe().unwrap();
             writer.write_all(b"data").unwrap();
             let source: Box<dyn Send> = if round % 3 == 0 {
-                Box::new(level(&poller, file(), round))
+                Box::new(level(&poller, never_blocking(), round))
             } else {
                 Box::new(level(&poller, reader, round))
             };
@@ -299,7 +293,7 @@ fn the_peer_sees_the_end_though_a_thread_sleeps(backend: Backend) {
         let sleeper = scope.spawn(|| wait_for(&poller, &[9]));
         for mode in MODES {
             for _ in 0..20 {
-                let (ours, mut theirs) = UnixStream::pair().unwrap();
+                let (ours, mut theirs) = stream_pair();
                 theirs.set_read_timeout(Some(PATIENCE)).unwrap();
                 drop(poller.register(ours, Token(1), Interest::READABLE, mode).unwrap());
                 assert_eq!(theirs.read(&mut [0]).unwrap(), 0);
@@ -311,8 +305,13 @@ fn the_peer_sees_the_end_though_a_thread_sleeps(backend: Backend) {
 
                 let (reader, mut writer) = pipe().unwrap();
                 drop(poller.register(reader, Token(1), Interest::READABLE, mode).unwrap());
-                set_nonblocking(&writer, true).unwrap();
-                eventually(|| fails_with(writer.write(&[0]), ErrorKind::BrokenPipe));
+                #[cfg(unix)]
+                {
+                    set_nonblocking(&writer, true).unwrap();
+                    eventually(|| fails_with(writer.write(&[0]), ErrorKind::BrokenPipe));
+                }
+                #[cfg(windows)]
+                crate::support::expect_reader_gone(&mut writer);
 
                 let listener = tcp_listener();
                 let address = listener.local_addr().unwrap();

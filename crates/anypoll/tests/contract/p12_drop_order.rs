@@ -2,10 +2,9 @@
 //! wait, leaked, while a panic unwinds. After all is gone no descriptor is left open.
 
 use std::any::Any;
-use std::fs::File;
-use std::io::{self, ErrorKind, PipeWriter, Read, Write};
+use std::io::{self, Read, Write};
+#[cfg(unix)]
 use std::mem;
-use std::os::unix::net::UnixStream;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::thread;
@@ -14,13 +13,14 @@ use std::time::Duration;
 use anypoll::{Backend, Events, Interest, Mode, Poller, Registered, Source, Token};
 
 use crate::support::{
-    alone, look, on_every_backend, open_descriptors, poller, sleeping, within_patience,
+    PipeWriter, Stream, alone, expect_reader_gone, look, never_blocking, on_every_backend,
+    open_descriptors, pipe, poller, sleeping, stream_pair, within_patience,
 };
 
 on_every_backend! {
     any_order
     any_order_during_a_wait
-    leaked
+    #[cfg(unix)] leaked
     while_a_panic_unwinds
     a_drop_is_seen_by_the_peer_during_a_wait
 }
@@ -31,11 +31,11 @@ const THINGS: usize = 6;
 
 /// One of each kind: a handle, a registration that is ready, one that is not, one that never
 /// blocks, a waker that was woken, and one as std's.
-fn things(poller: Poller) -> ([Thing; THINGS], PipeWriter, UnixStream) {
-    let (reader, mut ready) = io::pipe().unwrap();
+fn things(poller: Poller) -> ([Thing; THINGS], PipeWriter, Stream) {
+    let (reader, mut ready) = pipe().unwrap();
     ready.write_all(b"x").unwrap();
-    let (socket, peer) = UnixStream::pair().unwrap();
-    let file = File::open("Cargo.toml").unwrap();
+    let (socket, peer) = stream_pair();
+    let file = never_blocking();
     let all = Interest::READABLE | Interest::WRITABLE;
     let reader = poller.register(reader, Token(0), Interest::READABLE, Mode::Oneshot).unwrap();
     // Once taken out and once for good.
@@ -85,8 +85,8 @@ fn drop_in(order: &[usize], things: [Thing; THINGS]) {
 }
 
 /// The peers see that the objects are closed.
-fn expect_closed(mut writer: PipeWriter, mut peer: UnixStream) {
-    assert_eq!(writer.write(b"x").unwrap_err().kind(), ErrorKind::BrokenPipe);
+fn expect_closed(mut writer: PipeWriter, mut peer: Stream) {
+    expect_reader_gone(&mut writer);
     assert_eq!(peer.read(&mut [0]).unwrap(), 0);
 }
 
@@ -132,6 +132,7 @@ fn any_order_during_a_wait(backend: Backend) {
 }
 
 /// What is leaked stays, and nothing else.
+#[cfg(unix)]
 fn leaked(backend: Backend) {
     alone(backend, module_path!(), "leaked", || {
         let before = open_descriptors();
@@ -176,7 +177,7 @@ fn while_a_panic_unwinds(backend: Backend) {
 
             // A panic inside of what runs under a registration leaves it whole.
             let poller = poller(backend);
-            let (reader, mut writer) = io::pipe().unwrap();
+            let (reader, mut writer) = pipe().unwrap();
             let reader = poller.register(reader, Token(0), Interest::READABLE, Mode::Edge).unwrap();
             let unwound = panic::catch_unwind(AssertUnwindSafe(|| {
                 reader.try_io(Interest::READABLE, |_| -> io::Result<()> { panic!("unwinds") })
@@ -196,10 +197,10 @@ fn while_a_panic_unwinds(backend: Backend) {
 fn a_drop_is_seen_by_the_peer_during_a_wait(backend: Backend) {
     within_patience(move || {
         let poller = poller(backend);
-        let register = |socket: UnixStream| {
+        let register = |socket: Stream| {
             poller.register(socket, Token(1), Interest::READABLE, Mode::Level).unwrap()
         };
-        type Hold = fn(Registered<UnixStream>) -> Thing;
+        type Hold = fn(Registered<Stream>) -> Thing;
         let holds: [Hold; 4] = [
             |one| Box::new(one),
             |one| Box::new(Arc::new(one)),
@@ -208,7 +209,7 @@ fn a_drop_is_seen_by_the_peer_during_a_wait(backend: Backend) {
         ];
         for hold in holds {
             thread::scope(|scope| {
-                let (socket, mut peer) = UnixStream::pair().unwrap();
+                let (socket, mut peer) = stream_pair();
                 let registered = register(socket);
                 let waiter = sleeping(scope, || {
                     let mut events = Events::default();
@@ -222,7 +223,7 @@ fn a_drop_is_seen_by_the_peer_during_a_wait(backend: Backend) {
             });
         }
         // By reference, the object lives on and is not reported.
-        let (socket, mut peer) = UnixStream::pair().unwrap();
+        let (socket, mut peer) = stream_pair();
         drop(poller.register(&socket, Token(1), Interest::READABLE, Mode::Level).unwrap());
         peer.write_all(b"x").unwrap();
         let mut events = Events::default();

@@ -2,33 +2,76 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
+#[cfg(windows)]
+use std::io::Read;
+#[cfg(unix)]
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+#[cfg(unix)]
 use std::ops::Deref;
-use std::os::fd::OwnedFd;
+#[cfg(unix)]
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+#[cfg(unix)]
 use std::path::PathBuf;
 use std::process::Command;
+#[cfg(unix)]
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::sync::{Mutex, mpsc};
 use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::Duration;
+#[cfg(unix)]
 use std::{env, process};
 
 use anypoll::{
     Backend, Conditions, Events, Interest, Mode, Poller, Registered, Source, Token, set_nonblocking,
 };
+#[cfg(unix)]
 use rustix::event::{EventfdFlags, eventfd};
+#[cfg(unix)]
 use rustix::fs::{self, OFlags, open};
+#[cfg(unix)]
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+#[cfg(unix)]
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 use socket2::SockRef;
+
+/// Any object that can be registered.
+#[cfg(unix)]
+pub(crate) type Object = std::os::fd::OwnedFd;
+#[cfg(windows)]
+pub(crate) type Object = std::os::windows::io::OwnedSocket;
+
+#[cfg(unix)]
+pub(crate) fn read(object: &Object, buf: &mut [u8]) -> io::Result<usize> {
+    Ok(rustix::io::read(object, buf)?)
+}
+
+#[cfg(unix)]
+pub(crate) fn write(object: &Object, buf: &[u8]) -> io::Result<usize> {
+    Ok(rustix::io::write(object, buf)?)
+}
+
+#[cfg(windows)]
+pub(crate) fn read(object: &Object, buf: &mut [u8]) -> io::Result<usize> {
+    (&*SockRef::from(object)).read(buf)
+}
+
+#[cfg(windows)]
+pub(crate) fn write(object: &Object, buf: &[u8]) -> io::Result<usize> {
+    SockRef::from(object).send(buf)
+}
 
 /// Makes one test a backend of each function, in modules named after the backends.
 macro_rules! on_every_backend {
     ($($(#[$meta:meta])* $name:ident)+) => {
+        #[cfg(target_os = "linux")]
         on_every_backend!(@ epoll Epoll: $($(#[$meta])* $name)+);
+        #[cfg(unix)]
         on_every_backend!(@ poll Poll: $($(#[$meta])* $name)+);
+        #[cfg(target_os = "linux")]
         on_every_backend!(@ simulated Simulated: $($(#[$meta])* $name)+);
+        #[cfg(windows)]
+        on_every_backend!(@ afd Afd: $($(#[$meta])* $name)+);
     };
     (@ $module:ident $backend:ident: $($(#[$meta:meta])* $name:ident)+) => {
         mod $module {
@@ -85,12 +128,67 @@ pub(crate) fn expect_nothing(poller: &Poller) {
     assert_eq!(look(poller), Seen::new());
 }
 
+#[cfg(unix)]
+pub(crate) use std::io::{PipeReader, PipeWriter, pipe};
+
+/// Where a pipe has no readiness, connected sockets stand in for it.
+#[cfg(windows)]
+pub(crate) type PipeReader = std::net::TcpStream;
+#[cfg(windows)]
+pub(crate) type PipeWriter = std::net::TcpStream;
+
+#[cfg(windows)]
+pub(crate) fn pipe() -> std::io::Result<(PipeReader, PipeWriter)> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let writer = PipeWriter::connect(listener.local_addr()?)?;
+    writer.set_nodelay(true)?;
+    Ok((listener.accept()?.0, writer))
+}
+
+/// The reader was closed.
+pub(crate) fn expect_reader_gone(writer: &mut PipeWriter) {
+    #[cfg(unix)]
+    assert_eq!(writer.write(b"x").unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    // A reset if something was left unread.
+    #[cfg(windows)]
+    match writer.read(&mut [0]) {
+        Ok(count) => assert_eq!(count, 0),
+        Err(error) => assert_eq!(error.kind(), io::ErrorKind::ConnectionReset),
+    }
+}
+
+#[cfg(unix)]
+pub(crate) type Stream = std::os::unix::net::UnixStream;
+#[cfg(windows)]
+pub(crate) type Stream = std::net::TcpStream;
+
+pub(crate) fn stream_pair() -> (Stream, Stream) {
+    #[cfg(unix)]
+    return Stream::pair().unwrap();
+    #[cfg(windows)]
+    return pipe().unwrap();
+}
+
+#[cfg(unix)]
+pub(crate) fn never_blocking() -> std::fs::File {
+    std::fs::File::open("Cargo.toml").unwrap()
+}
+
+/// Files cannot be registered here.
+#[cfg(windows)]
+pub(crate) fn never_blocking() -> std::net::UdpSocket {
+    std::net::UdpSocket::bind("127.0.0.1:0").unwrap()
+}
+
 /// Starts a thread, and returns when it sleeps (or has ended): if `run` locks nothing before, then
 /// in a wait.
+#[cfg(target_os = "linux")]
 pub(crate) fn sleeping<'scope, T: Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
     run: impl FnOnce() -> T + Send + 'scope,
 ) -> ScopedJoinHandle<'scope, T> {
+    use std::sync::{Arc, OnceLock};
+
     // Looked at in turn, so that the thread does not sleep for that.
     let place = Arc::new(OnceLock::new());
     let there = Arc::clone(&place);
@@ -106,6 +204,18 @@ pub(crate) fn sleeping<'scope, T: Send + 'scope>(
         }
         thread::yield_now();
     }
+    thread
+}
+
+/// Starts a thread. Whether it sleeps cannot be seen here, so it gets time to: what a test shows does
+/// not depend on that, only which of two interleavings it is shown for.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn sleeping<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    run: impl FnOnce() -> T + Send + 'scope,
+) -> ScopedJoinHandle<'scope, T> {
+    let thread = scope.spawn(run);
+    thread::sleep(Duration::from_millis(10));
     thread
 }
 
@@ -142,7 +252,21 @@ pub(crate) fn alone(backend: Backend, module: &str, test: &str, body: impl FnOnc
     assert!(child.status.success() && said.contains("1 passed"), "{name}:\n{said}");
 }
 
+/// How many handles this process has open.
+#[cfg(windows)]
+pub(crate) fn open_descriptors() -> usize {
+    use windows_sys::Win32::System::Threading::{GetCurrentProcess, GetProcessHandleCount};
+
+    let mut count = 0;
+    // SAFETY: it has no conditions.
+    let process = unsafe { GetCurrentProcess() };
+    // SAFETY: there is room for the answer.
+    assert_ne!(unsafe { GetProcessHandleCount(process, &raw mut count) }, 0);
+    count as usize
+}
+
 /// How many descriptors this process has open.
+#[cfg(unix)]
 pub(crate) fn open_descriptors() -> usize {
     // One of them reads the directory.
     std::fs::read_dir("/proc/self/fd").unwrap().count() - 1
@@ -174,20 +298,20 @@ pub(crate) fn udp_pair() -> (UdpSocket, UdpSocket) {
 }
 
 /// Writes until there is no room.
-pub(crate) fn fill(fd: &OwnedFd) -> io::Error {
+pub(crate) fn fill(fd: &Object) -> io::Error {
     loop {
-        if let Err(error) = rustix::io::write(fd, &[0; 4096]) {
+        if let Err(error) = write(fd, &[0; 4096]) {
             assert_eq!(error.kind(), ErrorKind::WouldBlock);
-            return error.into();
+            return error;
         }
     }
 }
 
 /// Reads until there is nothing left. Returns how much that was.
-pub(crate) fn empty(fd: &OwnedFd) -> usize {
+pub(crate) fn empty(fd: &Object) -> usize {
     let mut count = 0;
     loop {
-        match rustix::io::read(fd, &mut [0; 4096]) {
+        match read(fd, &mut [0; 4096]) {
             Ok(more) => count += more,
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::WouldBlock);
@@ -198,16 +322,22 @@ pub(crate) fn empty(fd: &OwnedFd) -> usize {
 }
 
 /// Pairs of one of each kind whose first can be filled, and its other end.
-pub(crate) fn pipelines() -> Vec<(&'static str, OwnedFd, OwnedFd)> {
-    fn pair(a: impl Into<OwnedFd>, b: impl Into<OwnedFd>) -> (OwnedFd, OwnedFd) {
+pub(crate) fn pipelines() -> Vec<(&'static str, Object, Object)> {
+    fn pair(a: impl Into<Object>, b: impl Into<Object>) -> (Object, Object) {
         (a.into(), b.into())
     }
-    let (tcp, unix) = (tcp_pair(), UnixStream::pair().unwrap());
-    let (datagram, pipe) = (UnixDatagram::pair().unwrap(), io::pipe().unwrap());
+    let tcp = tcp_pair();
+    #[cfg(unix)]
+    let (unix, datagram) = (UnixStream::pair().unwrap(), UnixDatagram::pair().unwrap());
+    #[cfg(unix)]
+    let pipe = pipe().unwrap();
     let pairs = [
         ("TCP", pair(tcp.0, tcp.1)),
+        #[cfg(unix)]
         ("Unix stream", pair(unix.0, unix.1)),
+        #[cfg(unix)]
         ("Unix datagram", pair(datagram.0, datagram.1)),
+        #[cfg(unix)]
         ("pipe", pair(pipe.1, pipe.0)),
     ];
     pairs
@@ -223,8 +353,9 @@ pub(crate) fn both() -> Interest {
     Interest::READABLE | Interest::WRITABLE
 }
 
+#[cfg(unix)]
 /// The master and the slave of a pseudo-terminal that changes nothing of what passes.
-pub(crate) fn pty() -> (OwnedFd, OwnedFd) {
+pub(crate) fn pty() -> (Object, Object) {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
     grantpt(&master).unwrap();
     unlockpt(&master).unwrap();
@@ -236,9 +367,11 @@ pub(crate) fn pty() -> (OwnedFd, OwnedFd) {
     (master, slave)
 }
 
+#[cfg(unix)]
 /// A path that is gone when the test is done.
 pub(crate) struct Path(PathBuf);
 
+#[cfg(unix)]
 impl Deref for Path {
     type Target = std::path::Path;
 
@@ -247,12 +380,14 @@ impl Deref for Path {
     }
 }
 
+#[cfg(unix)]
 impl Drop for Path {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.0);
     }
 }
 
+#[cfg(unix)]
 pub(crate) fn unix_listener() -> (UnixListener, Path) {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let name = format!("anypoll-{}-{}", process::id(), COUNT.fetch_add(1, Relaxed));
@@ -263,17 +398,17 @@ pub(crate) fn unix_listener() -> (UnixListener, Path) {
 /// A non-blocking object of some kind, with nothing to read.
 pub(crate) struct Subject {
     pub(crate) kind: &'static str,
-    pub(crate) object: OwnedFd,
+    pub(crate) object: Object,
     provoke: Box<dyn Fn() + Send + Sync>,
-    take: fn(&OwnedFd) -> io::Result<usize>,
+    take: fn(&Object) -> io::Result<usize>,
 }
 
 impl Subject {
     fn new(
         kind: &'static str,
-        object: impl Into<OwnedFd>,
+        object: impl Into<Object>,
         provoke: impl Fn() + Send + Sync + 'static,
-        take: fn(&OwnedFd) -> io::Result<usize>,
+        take: fn(&Object) -> io::Result<usize>,
     ) -> Self {
         let object = object.into();
         set_nonblocking(&object, true).unwrap();
@@ -282,17 +417,17 @@ impl Subject {
 
     fn written_to(
         kind: &'static str,
-        (ours, theirs): (impl Into<OwnedFd>, impl Into<OwnedFd>),
+        (ours, theirs): (impl Into<Object>, impl Into<Object>),
     ) -> Self {
         let theirs = theirs.into();
-        let provoke = move || assert_eq!(rustix::io::write(&theirs, b"!"), Ok(1));
-        Self::new(kind, ours, provoke, |fd| Ok(rustix::io::read(fd, &mut [0; 64])?))
+        let provoke = move || assert_eq!(write(&theirs, b"!").unwrap(), 1);
+        Self::new(kind, ours, provoke, |fd| read(fd, &mut [0; 64]))
     }
 
     fn connected_to(
         kind: &'static str,
-        listener: impl Into<OwnedFd>,
-        connect: impl Fn() -> OwnedFd + Send + Sync + 'static,
+        listener: impl Into<Object>,
+        connect: impl Fn() -> Object + Send + Sync + 'static,
     ) -> Self {
         let clients = Mutex::new(Vec::new());
         let provoke = move || clients.lock().unwrap().push(connect());
@@ -320,6 +455,7 @@ impl Subject {
 }
 
 /// One of each kind.
+#[cfg(unix)]
 pub(crate) fn subjects() -> Vec<Subject> {
     let tcp = tcp_listener();
     let address = tcp.local_addr().unwrap();
@@ -346,6 +482,19 @@ pub(crate) fn subjects() -> Vec<Subject> {
             let mut value = [0; 8];
             rustix::io::read(fd, &mut value)?;
             Ok(usize::try_from(u64::from_ne_bytes(value)).unwrap())
+        }),
+    ]
+}
+
+#[cfg(windows)]
+pub(crate) fn subjects() -> Vec<Subject> {
+    let tcp = tcp_listener();
+    let address = tcp.local_addr().unwrap();
+    vec![
+        Subject::written_to("TCP", tcp_pair()),
+        Subject::written_to("UDP", udp_pair()),
+        Subject::connected_to("TCP listener", tcp, move || {
+            TcpStream::connect(address).unwrap().into()
         }),
     ]
 }
