@@ -2,7 +2,7 @@
 
 use crate::sys::{self, AsHandle, Handle};
 
-mod sealed {
+pub(crate) mod sealed {
     pub trait Sealed {}
 }
 

@@ -6,9 +6,10 @@
 use std::io;
 use std::mem;
 use std::os::windows::io::{
-    AsRawHandle, AsRawSocket, AsSocket, BorrowedHandle, BorrowedSocket, OwnedHandle as Owned,
-    RawSocket,
+    AsHandle as _, AsRawHandle, AsRawSocket, AsSocket, BorrowedHandle, BorrowedSocket,
+    OwnedHandle as Owned, RawSocket,
 };
+use std::process::Child;
 use std::ptr;
 
 use windows_sys::Wdk::Foundation::{NtQueryObject, ObjectTypeInformation};
@@ -20,7 +21,9 @@ use windows_sys::Win32::Networking::WinSock::{
 use windows_sys::Win32::Storage::FileSystem::{FILE_TYPE_CHAR, GetFileType};
 use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleA, GetProcAddress};
 
+use crate::process::Exit;
 use crate::registered::Registered;
+use crate::source::{Source, sealed::Sealed};
 
 #[derive(Clone, Copy, Debug)]
 pub enum Handle<'a> {
@@ -38,6 +41,14 @@ pub(crate) enum OwnedHandle {
     Pipe(Owned),
 }
 
+impl OwnedHandle {
+    pub(crate) fn as_kernel(&self) -> &Owned {
+        match self {
+            Self::Socket(handle) | Self::Waitable(handle) | Self::Pipe(handle) => handle,
+        }
+    }
+}
+
 pub(crate) type RawHandle = usize;
 
 pub(crate) use std::os::windows::io::AsSocket as AsHandle;
@@ -46,10 +57,23 @@ pub(crate) fn handle<T: AsSocket + ?Sized>(object: &T) -> Handle<'_> {
     Handle::Socket(object.as_socket())
 }
 
-impl<S: AsSocket + crate::Source + ?Sized> AsSocket for Registered<S> {
+impl<S: AsSocket + Source + ?Sized> AsSocket for Registered<S> {
     fn as_socket(&self) -> BorrowedSocket<'_> {
         self.get_ref().as_socket()
     }
+}
+
+impl Sealed for Exit {}
+
+impl Source for Exit {
+    fn handle(&self) -> Handle<'_> {
+        Handle::Waitable(self.0.as_kernel().as_handle())
+    }
+}
+
+/// A process' handle is signalled from its exit on, and names it as long as it is open.
+pub(crate) fn exit_of(child: &mut Child) -> io::Result<OwnedHandle> {
+    Ok(OwnedHandle::Waitable(child.as_handle().try_clone_to_owned()?))
 }
 
 pub(crate) fn raw(handle: Handle<'_>) -> RawHandle {
@@ -156,27 +180,30 @@ pub(crate) fn is_always_ready(_: &OwnedHandle) -> io::Result<bool> {
 pub(crate) fn is_same_object(duplicate: &OwnedHandle, handle: Handle<'_>) -> io::Result<bool> {
     type NtCompareObjects = unsafe extern "system" fn(HANDLE, HANDLE) -> NTSTATUS;
 
-    let (OwnedHandle::Socket(duplicate)
-    | OwnedHandle::Waitable(duplicate)
-    | OwnedHandle::Pipe(duplicate)) = duplicate;
-    let Some(compare) = ntdll(c"NtCompareObjects") else {
+    // SAFETY: that is its type.
+    let compare: Option<NtCompareObjects> = unsafe { ntdll(c"NtCompareObjects") };
+    let Some(compare) = compare else {
         return Err(unsupported("to tell objects apart takes Windows 10"));
     };
     let handle = kernel_handle(handle)?;
-    // SAFETY: that is its type.
-    let compare = unsafe { mem::transmute::<Symbol, NtCompareObjects>(compare) };
     // SAFETY: both are open; the call touches no memory.
-    Ok(unsafe { compare(duplicate.as_raw_handle(), handle.as_raw_handle()) } == STATUS_SUCCESS)
+    Ok(unsafe { compare(duplicate.as_kernel().as_raw_handle(), handle.as_raw_handle()) }
+        == STATUS_SUCCESS)
 }
 
-pub(crate) type Symbol = unsafe extern "system" fn() -> isize;
-
 /// A function that not every Windows (or Wine) has.
-pub(crate) fn ntdll(name: &std::ffi::CStr) -> Option<Symbol> {
+///
+/// # Safety
+///
+/// `F` is its type.
+pub(crate) unsafe fn ntdll<F: Copy>(name: &std::ffi::CStr) -> Option<F> {
+    const { assert!(size_of::<F>() == size_of::<fn()>()) };
     // SAFETY: the name is a C string. Every process has this library for all its life.
     let library = unsafe { GetModuleHandleA(c"ntdll.dll".as_ptr().cast()) };
     // SAFETY: as above.
-    unsafe { GetProcAddress(library, name.as_ptr().cast()) }
+    let function = unsafe { GetProcAddress(library, name.as_ptr().cast()) }?;
+    // SAFETY: the caller says so.
+    Some(unsafe { mem::transmute_copy(&function) })
 }
 
 /// Refuses what a wait would take possession of, and what is never signalled by its readiness.

@@ -14,8 +14,8 @@ use rustls::{ClientConfig, ClientConnection, ConnectionCommon, RootCertStore};
 use rustls::{ServerConfig, ServerConnection, SideData};
 
 use crate::support::{
-    MODES, PATIENCE, Stream, both, empty, expect_nothing, fill, look, on_every_backend, pipe, pipelines, poller,
-    stream_pair, subjects, tcp_listener, tcp_pair, udp_pair, wait_for,
+    MODES, PATIENCE, Stream, both, empty, expect_nothing, fill, look, on_every_backend, pipe,
+    pipelines, poller, stream_pair, subjects, tcp_listener, tcp_pair, udp_pair, wait_for,
 };
 
 on_every_backend! {

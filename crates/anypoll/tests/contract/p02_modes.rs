@@ -7,9 +7,8 @@ use std::time::Duration;
 use anypoll::{Backend, Conditions, Events, Interest, Mode, Poller, Registered, Token};
 
 use crate::support::{
-    MODES, PipeReader, PipeWriter, Seen, Stream, both, empty, expect_nothing, look,
-    never_blocking, on_every_backend, pipe, pipelines, poller, stream_pair, subjects, wait_for,
-    write,
+    MODES, PipeReader, PipeWriter, Seen, Stream, both, empty, expect_nothing, look, never_blocking,
+    on_every_backend, pipe, pipelines, poller, stream_pair, subjects, wait_for, write,
 };
 
 on_every_backend! {
@@ -179,7 +178,8 @@ fn a_small_buffer_starves_nobody(backend: Backend) {
         let wakers: Vec<_> =
             (PIPES..PIPES + WAKERS).map(|token| poller.waker(Token(token))).collect();
         let interest = Interest::READABLE;
-        let _file = poller.register(never_blocking(), Token(ALL - 1), interest, Mode::Level).unwrap();
+        let _file =
+            poller.register(never_blocking(), Token(ALL - 1), interest, Mode::Level).unwrap();
 
         // The buffer is shared between the kernel's and the poller's own, however many those are.
         let patience = 3 * ALL.div_ceil(capacity);
@@ -206,7 +206,8 @@ fn a_small_buffer_loses_nothing(backend: Backend) {
         for capacity in [1, 2, 3, 7] {
             let poller = poller(backend);
             let mut pipes: Vec<_> = (0..PIPES).map(|i| pipe_with_data(&poller, i, mode)).collect();
-            let file = poller.register(never_blocking(), Token(PIPES), Interest::READABLE, mode).unwrap();
+            let file =
+                poller.register(never_blocking(), Token(PIPES), Interest::READABLE, mode).unwrap();
             let wakers: Vec<_> =
                 (PIPES + 1..PIPES + 4).map(|token| poller.waker(Token(token))).collect();
             let mut events = Events::with_capacity(capacity);
@@ -236,7 +237,7 @@ fn room_for_one_is_enough(backend: Backend) {
     let poller = poller(backend);
     let mut events = Events::with_capacity(1);
     for round in 0..6 {
-        drop(poller.register(file(), Token(1), Interest::READABLE, Mode::Level).unwrap());
+        drop(poller.register(never_blocking(), Token(1), Interest::READABLE, Mode::Level).unwrap());
         for token in 3..6 {
             let gone = pipe_with_data(&poller, token, Mode::Level);
             if round % 2 == 0 {

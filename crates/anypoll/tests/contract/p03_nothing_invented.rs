@@ -7,8 +7,8 @@ use std::time::Duration;
 use anypoll::{Backend, Conditions, Events, Interest, Mode, Poller, Registered, Token};
 
 use crate::support::{
-    MODES, Stream, both, expect_nothing, fill, look, on_every_backend, pipelines, poller, stream_pair, subjects,
-    wait_for,
+    MODES, Stream, both, expect_nothing, fill, look, on_every_backend, pipelines, poller,
+    stream_pair, subjects, wait_for,
 };
 
 on_every_backend! {

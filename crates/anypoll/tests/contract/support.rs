@@ -1,11 +1,11 @@
 //! What the promises' tests share.
 
 use std::collections::BTreeMap;
-use std::io::{self, ErrorKind};
 #[cfg(windows)]
 use std::io::Read;
 #[cfg(unix)]
 use std::io::Write;
+use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 #[cfg(unix)]
 use std::ops::Deref;

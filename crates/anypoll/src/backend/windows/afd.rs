@@ -4,12 +4,10 @@
 //! to the completion port. About 32 sockets share one: the kernel searches the requests of a handle
 //! in sequence when one is to be cancelled.
 
-use std::cell::UnsafeCell;
-use std::fmt;
 use std::io;
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle as Owned};
 use std::ptr;
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use windows_sys::Wdk::Foundation::OBJECT_ATTRIBUTES;
 use windows_sys::Wdk::Storage::FileSystem::{FILE_OPEN, NtCreateFile};
@@ -23,7 +21,7 @@ use windows_sys::Win32::System::IO::{CancelIoEx, DeviceIoControl, IO_STATUS_BLOC
 use windows_sys::Win32::System::WindowsProgramming::RtlInitUnicodeString;
 use windows_sys::w;
 
-use super::{Iocp, POLL};
+use super::{Iocp, KernelCell, POLL, lock, status};
 use crate::backend::completion::Completed;
 use crate::backend::sources::Key;
 use crate::event::Conditions;
@@ -237,10 +235,10 @@ impl Poll {
         let shared = unsafe { Arc::from_raw(overlapped.cast_const().cast::<Shared>()) };
         let key = lock(&shared.asked).take().expect("it was asked");
         // SAFETY: the kernel has done with it, and nothing is asked before this is settled.
-        let status = unsafe { shared.overlapped.get().read() }.Internal;
+        let overlapped = unsafe { shared.overlapped.get().read() };
         // SAFETY: as above.
         let info = unsafe { shared.info.get().read() };
-        match truncate(status) {
+        match status(&overlapped) {
             STATUS_CANCELLED => Completed::Cancelled(key),
             // The question itself was refused, too late for `submit` to say so.
             status if status < 0 => Completed::Answer(key, Conditions::ERROR),
@@ -249,37 +247,3 @@ impl Poll {
         }
     }
 }
-
-/// The status is in the lower half.
-#[allow(clippy::cast_possible_truncation, reason = "that is what it is for")]
-fn truncate(internal: usize) -> NTSTATUS {
-    (internal as u32).cast_signed()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().expect("nothing panics while it holds this lock")
-}
-
-/// Written by the kernel while something is in flight.
-struct KernelCell<T>(UnsafeCell<T>);
-
-impl<T> KernelCell<T> {
-    const fn new(value: T) -> Self {
-        Self(UnsafeCell::new(value))
-    }
-
-    fn get(&self) -> *mut T {
-        self.0.get()
-    }
-}
-
-impl<T> fmt::Debug for KernelCell<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("KernelCell")
-    }
-}
-
-// SAFETY: what it holds are numbers and handles, which belong to no thread.
-unsafe impl<T> Send for KernelCell<T> {}
-// SAFETY: it is reached through a raw pointer alone, and those who use that say why they may.
-unsafe impl<T> Sync for KernelCell<T> {}

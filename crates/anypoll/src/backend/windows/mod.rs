@@ -10,14 +10,17 @@
 //! is asked about it costs none.
 
 mod afd;
+mod wait;
 
+use std::cell::UnsafeCell;
+use std::fmt;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle as Owned};
 use std::ptr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use windows_sys::Win32::Foundation::{INVALID_HANDLE_VALUE, WAIT_TIMEOUT};
+use windows_sys::Win32::Foundation::{INVALID_HANDLE_VALUE, NTSTATUS, WAIT_TIMEOUT};
 use windows_sys::Win32::System::IO::{
     CreateIoCompletionPort, GetQueuedCompletionStatusEx, OVERLAPPED, OVERLAPPED_ENTRY,
     PostQueuedCompletionStatus,
@@ -34,6 +37,7 @@ use crate::sys::OwnedHandle;
 /// What a packet of the port belongs to: its completion key.
 const NOTICE: usize = 0;
 const POLL: usize = 1;
+const WAIT: usize = 2;
 
 #[derive(Debug)]
 pub(super) struct Port {
@@ -77,6 +81,7 @@ impl Iocp {
 #[derive(Debug)]
 pub(super) enum Operation {
     Poll(afd::Poll),
+    Wait(wait::Wait),
 }
 
 impl Port {
@@ -92,7 +97,7 @@ impl Manners for Port {
         match handle {
             OwnedHandle::Socket(_) => Ok(Operation::Poll(self.helpers.poll(&self.iocp)?)),
             OwnedHandle::Waitable(_) | OwnedHandle::Pipe(_) => {
-                Err(io::Error::from(io::ErrorKind::Unsupported).into())
+                Ok(Operation::Wait(wait::Wait::new(&self.iocp, handle)?))
             }
         }
     }
@@ -104,17 +109,17 @@ impl Manners for Port {
         key: Key,
         wanted: Interest,
     ) -> io::Result<()> {
-        let (OwnedHandle::Socket(handle)
-        | OwnedHandle::Waitable(handle)
-        | OwnedHandle::Pipe(handle)) = handle;
+        let handle = handle.as_kernel();
         match operation {
             Operation::Poll(poll) => poll.submit(handle, key, wanted),
+            Operation::Wait(wait) => wait.submit(handle, key, wanted),
         }
     }
 
-    fn cancel(&self, operation: &mut Operation, _: &OwnedHandle) {
+    fn cancel(&self, operation: &mut Operation, handle: &OwnedHandle) {
         match operation {
             Operation::Poll(poll) => poll.cancel(),
+            Operation::Wait(wait) => wait.cancel(handle.as_kernel()),
         }
     }
 
@@ -153,6 +158,8 @@ impl Manners for Port {
                 completions.push(match entry.lpCompletionKey {
                     // SAFETY: packets with this key bring back what a submit of `Poll` gave.
                     POLL => unsafe { afd::Poll::complete(entry.lpOverlapped) },
+                    // SAFETY: packets with this key bring back what a submit of `Wait` gave.
+                    WAIT => unsafe { wait::Wait::complete(entry.lpOverlapped) },
                     _ => Completed::Notice,
                 });
             }
@@ -177,3 +184,37 @@ fn milliseconds(timeout: Timeout) -> u32 {
         u32::try_from(nanoseconds.div_ceil(1_000_000)).unwrap_or(INFINITE - 1).min(INFINITE - 1)
     })
 }
+
+/// How an operation has ended.
+#[allow(clippy::cast_possible_truncation, reason = "it is in the lower half")]
+fn status(overlapped: &OVERLAPPED) -> NTSTATUS {
+    (overlapped.Internal as u32).cast_signed()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("nothing panics while it holds this lock")
+}
+
+/// Written by the kernel while something is in flight.
+struct KernelCell<T>(UnsafeCell<T>);
+
+impl<T> KernelCell<T> {
+    const fn new(value: T) -> Self {
+        Self(UnsafeCell::new(value))
+    }
+
+    fn get(&self) -> *mut T {
+        self.0.get()
+    }
+}
+
+impl<T> fmt::Debug for KernelCell<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KernelCell")
+    }
+}
+
+// SAFETY: what it holds are numbers and handles, which belong to no thread.
+unsafe impl<T> Send for KernelCell<T> {}
+// SAFETY: it is reached through a raw pointer alone, and those who use that say why they may.
+unsafe impl<T> Sync for KernelCell<T> {}
