@@ -86,8 +86,8 @@ fn start(socket: Socket, to: &SockAddr) -> io::Result<Socket> {
 ///
 /// Why it failed. The socket gives that error once: do not ask again after it.
 pub fn connected(stream: &(impl Source + ?Sized)) -> io::Result<bool> {
-    let handle = stream.handle();
-    let socket = SockRef::from(&handle);
+    let socket = sys::socket(stream.handle())?;
+    let socket = SockRef::from(&socket);
     if let Some(error) = socket.take_error()? {
         return Err(error);
     }

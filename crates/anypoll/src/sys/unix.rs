@@ -27,6 +27,13 @@ pub(crate) fn raw(fd: BorrowedFd<'_>) -> RawHandle {
     fd.as_raw_fd()
 }
 
+/// As what is a socket if anything is.
+#[cfg(feature = "net")]
+#[allow(clippy::unnecessary_wraps, reason = "elsewhere a handle may be none")]
+pub(crate) fn socket(fd: BorrowedFd<'_>) -> io::Result<BorrowedFd<'_>> {
+    Ok(fd)
+}
+
 pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>, nonblocking: bool) -> io::Result<()> {
     Ok(rustix::io::ioctl_fionbio(fd, nonblocking)?)
 }

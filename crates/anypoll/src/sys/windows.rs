@@ -93,6 +93,20 @@ fn unsupported(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, why)
 }
 
+#[cfg(feature = "net")]
+pub(crate) fn socket(handle: Handle<'_>) -> io::Result<BorrowedSocket<'_>> {
+    match handle {
+        Handle::Socket(socket) => Ok(socket),
+        _ => Err(io::Error::from_raw_os_error(WSAENOTSOCK)),
+    }
+}
+
+/// Whether `connect` has begun what it could not end at once.
+#[cfg(feature = "net")]
+pub(crate) fn is_connecting(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock
+}
+
 pub(crate) fn set_nonblocking(handle: Handle<'_>, nonblocking: bool) -> io::Result<()> {
     let Handle::Socket(socket) = handle else {
         return Err(unsupported("Windows has non-blocking sockets, but nothing else of that kind"));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anypoll::{Backend, Conditions, Events, Interest, Mode, Poller, Registered, Token};
 
 use crate::support::{
-    MODES, PipeReader, PipeWriter, Seen, Stream, both, empty, expect_nothing, look, never_blocking,
+    PipeReader, PipeWriter, Seen, Stream, both, empty, expect_nothing, look, never_blocking,
     on_every_backend, pipe, pipelines, poller, stream_pair, subjects, wait_for, write,
 };
 
@@ -285,7 +285,7 @@ fn a_new_interest_is_not_starved(backend: Backend) {
 
 #[cfg(unix)]
 fn an_always_ready_file(backend: Backend) {
-    for mode in MODES {
+    for mode in crate::support::MODES {
         let poller = poller(backend);
         let file = poller.register(never_blocking(), Token(1), both(), mode).unwrap();
         for (interest, conditions) in [

@@ -174,10 +174,12 @@ pub(crate) fn never_blocking() -> std::fs::File {
     std::fs::File::open("Cargo.toml").unwrap()
 }
 
-/// Files cannot be registered here.
+/// Files cannot be registered here; a socket that has something to read stands in for them.
 #[cfg(windows)]
-pub(crate) fn never_blocking() -> std::net::UdpSocket {
-    std::net::UdpSocket::bind("127.0.0.1:0").unwrap()
+pub(crate) fn never_blocking() -> UdpSocket {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    socket.send_to(b"x", socket.local_addr().unwrap()).unwrap();
+    socket
 }
 
 /// Starts a thread, and returns when it sleeps (or has ended): if `run` locks nothing before, then
