@@ -183,14 +183,17 @@ pub use waker::Waker;
 ///
 /// The flag belongs to the open file, not to the descriptor: whoever shares it sees the change
 /// (`O_NONBLOCK` in [open(2)]). On a terminal that means the shell and every other program that
-/// runs there, so set it back before exit.
+/// runs there, so set it back before exit. Windows has such a flag for sockets alone; all else is
+/// [`Unsupported`](std::io::ErrorKind::Unsupported) there.
 ///
 /// ```
+/// # #[cfg(unix)] {
 /// use std::io::{ErrorKind, Read};
 ///
 /// let (mut reader, _writer) = std::io::pipe()?;
 /// anypoll::set_nonblocking(&reader, true)?;
 /// assert_eq!(reader.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+/// # }
 /// # std::io::Result::Ok(())
 /// ```
 ///

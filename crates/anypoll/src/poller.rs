@@ -86,7 +86,8 @@ impl Poller {
     /// The object comes back in the error.
     /// - [`AlreadyExists`](io::ErrorKind::AlreadyExists): this poller watches it already.
     /// - [`Unsupported`](io::ErrorKind::Unsupported): it cannot be watched on this system, or not
-    ///   for that interest.
+    ///   for that interest. On Windows that is everything but sockets, a child's exit and what
+    ///   `os::windows` has.
     /// - [`InvalidInput`](io::ErrorKind::InvalidInput): [`Token::RESERVED`].
     /// - The system's: out of memory, or over the limit of watched objects
     ///   (`/proc/sys/fs/epoll/max_user_watches`).
@@ -95,13 +96,13 @@ impl Poller {
     /// use anypoll::{Events, Interest, Mode, Poller, Token};
     ///
     /// let poller = Poller::new()?;
-    /// let (reader, mut writer) = std::io::pipe()?;
-    /// let reader = poller.register(reader, Token(3), Interest::READABLE, Mode::Level)?;
+    /// let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
+    /// let socket = poller.register(socket, Token(3), Interest::READABLE, Mode::Level)?;
     ///
-    /// std::io::Write::write_all(&mut writer, b"ready")?;
+    /// socket.get_ref().send_to(b"ready", socket.get_ref().local_addr()?)?;
     /// let mut events = Events::default();
     /// poller.wait(&mut events, None)?;
-    /// assert!(events.iter().any(|e| e.token() == reader.token() && e.is_readable()));
+    /// assert!(events.iter().any(|e| e.token() == socket.token() && e.is_readable()));
     /// # std::io::Result::Ok(())
     /// ```
     pub fn register<S: Source>(
@@ -162,7 +163,7 @@ impl Poller {
     /// The poller's own descriptor, for another poller, GLib or libuv to watch: it is readable
     /// whenever a wait with a timeout of zero would return something.
     ///
-    /// `None` where the backend has none (poll(2)). From the first call on, each wake makes a
+    /// `None` where the backend has none (poll(2), Windows). From the first call on, each wake makes a
     /// system call unless one is on its way already.
     #[must_use]
     pub fn descriptor(&self) -> Option<Handle<'_>> {

@@ -10,8 +10,8 @@ pub(crate) mod sealed {
 ///
 /// Everything that lends its descriptor is one: on Unix and WASI whatever implements
 /// [`AsFd`](std::os::fd::AsFd) (`TcpStream`, `UnixDatagram`, `ChildStdout`, `io::PipeReader`,
-/// `File`, `Stdin`, `OwnedFd`, `socket2::Socket`, …), on Windows whatever implements `AsSocket`;
-/// and so are references to it, `Arc`, `Box`, and `BorrowedFd`.
+/// `File`, `Stdin`, `OwnedFd`, `socket2::Socket`, …), on Windows whatever implements `AsSocket`,
+/// and what `os::windows` has; and so are references to it, `Arc`, `Box`, and `BorrowedFd`.
 ///
 /// The trait is sealed and has nothing to call. A descriptor is asked for anew for each operation;
 /// a backend that must remember one keeps a duplicate of its own, so an implementation of `AsFd`
