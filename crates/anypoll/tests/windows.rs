@@ -19,6 +19,7 @@ use anypoll::os::windows::{ChildPipe, Waitable};
 use anypoll::{
     Backend, Conditions, Events, Interest, Mode, Poller, Registered, Source, Token, net, process,
 };
+use socket2::{Domain, SockAddr, Socket, Type};
 use windows_sys::Win32::System::Threading::{
     CreateEventW, CreateMutexW, CreateSemaphoreW, GetCurrentProcess, GetProcessHandleCount,
     ResetEvent, SetEvent,
@@ -520,4 +521,30 @@ fn a_refused_connect() {
     assert!(shown.intersects(Conditions::ERROR) && shown.intersects(Conditions::HANG_UP));
     let error = net::connected(stream.get_ref()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+}
+
+/// Where the system has them: Wine 8 does not.
+#[test]
+fn unix_sockets() {
+    let Ok(listener) = Socket::new(Domain::UNIX, Type::STREAM, None) else {
+        return println!("skipped: this system has no Unix sockets");
+    };
+    let path = std::env::temp_dir().join(format!("anypoll-{}", std::process::id()));
+    let address = SockAddr::unix(&path).unwrap();
+    listener.bind(&address).unwrap();
+    listener.listen(1).unwrap();
+    let poller = Poller::new().unwrap();
+    let listener = poller.register(listener, Token(1), Interest::READABLE, Mode::Level).unwrap();
+    assert_eq!(look(&poller), []);
+    let client = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+    client.connect(&address).unwrap();
+    assert_eq!(wait(&poller), [READ]);
+    let (stream, _) = listener.get_ref().accept().unwrap();
+    drop(listener);
+    let mut stream = poller.register(stream, Token(1), Interest::READABLE, Mode::Level).unwrap();
+    client.send(b"x").unwrap();
+    assert_eq!(wait(&poller), [READ]);
+    assert_eq!(stream.read(&mut [0; 9]).unwrap(), 1);
+    assert_eq!(look(&poller), []);
+    std::fs::remove_file(path).unwrap();
 }

@@ -20,19 +20,19 @@ use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle as Owned};
 use std::ptr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use windows_sys::Win32::Foundation::{INVALID_HANDLE_VALUE, NTSTATUS, WAIT_TIMEOUT};
-use windows_sys::Win32::System::IO::{
-    CreateIoCompletionPort, GetQueuedCompletionStatusEx, OVERLAPPED, OVERLAPPED_ENTRY,
-    PostQueuedCompletionStatus,
+use windows_sys::Win32::Foundation::{
+    HANDLE, INVALID_HANDLE_VALUE, NTSTATUS, STATUS_SUCCESS, STATUS_TIMEOUT,
 };
-use windows_sys::Win32::System::Threading::INFINITE;
+use windows_sys::Win32::System::IO::{
+    CreateIoCompletionPort, OVERLAPPED, OVERLAPPED_ENTRY, PostQueuedCompletionStatus,
+};
 
 use super::AddError;
 use super::completion::{Completed, Port as Manners};
 use super::sources::Key;
 use crate::interest::Interest;
 use crate::readiness::Timeout;
-use crate::sys::OwnedHandle;
+use crate::sys::{self, OwnedHandle};
 
 /// What a packet of the port belongs to: its completion key.
 const NOTICE: usize = 0;
@@ -43,7 +43,18 @@ const WAIT: usize = 2;
 pub(super) struct Port {
     iocp: Arc<Iocp>,
     helpers: afd::Helpers,
+    remove: NtRemoveIoCompletionEx,
 }
+
+/// What `GetQueuedCompletionStatusEx` calls, which has only milliseconds.
+type NtRemoveIoCompletionEx = unsafe extern "system" fn(
+    port: HANDLE,
+    entries: *mut OVERLAPPED_ENTRY,
+    room: u32,
+    count: *mut u32,
+    timeout: *const i64,
+    alertable: u8,
+) -> NTSTATUS;
 
 #[derive(Debug)]
 struct Iocp(Owned);
@@ -86,7 +97,10 @@ pub(super) enum Operation {
 
 impl Port {
     pub(super) fn new() -> io::Result<Self> {
-        Ok(Self { iocp: Arc::new(Iocp::new()?), helpers: afd::Helpers::default() })
+        // SAFETY: that is its type.
+        let remove = unsafe { sys::ntdll(c"NtRemoveIoCompletionEx") };
+        let remove = remove.ok_or(io::ErrorKind::Unsupported)?;
+        Ok(Self { iocp: Arc::new(Iocp::new()?), helpers: afd::Helpers::default(), remove })
     }
 }
 
@@ -131,26 +145,26 @@ impl Manners for Port {
     ) -> io::Result<()> {
         const BATCH: usize = 256;
         let mut entries = [const { MaybeUninit::<OVERLAPPED_ENTRY>::uninit() }; BATCH];
-        let mut milliseconds = milliseconds(timeout);
+        let mut end = interval(timeout);
         let mut left = limit;
         while left > 0 {
             let room = left.min(BATCH);
             let mut count = 0;
             // SAFETY: the port is open, and `entries` has that much room.
-            let result = unsafe {
-                GetQueuedCompletionStatusEx(
+            let status = unsafe {
+                (self.remove)(
                     self.iocp.0.as_raw_handle(),
                     entries.as_mut_ptr().cast(),
                     u32::try_from(room).unwrap_or(1),
                     &raw mut count,
-                    milliseconds,
+                    end.as_ref().map_or(ptr::null(), ptr::from_ref),
                     0,
                 )
             };
-            if result == 0 {
-                let error = io::Error::last_os_error();
-                let timed_out = error.raw_os_error() == Some(WAIT_TIMEOUT.cast_signed());
-                return if timed_out { Ok(()) } else { Err(error) };
+            match status {
+                STATUS_SUCCESS => {}
+                STATUS_TIMEOUT => return Ok(()),
+                status => return Err(sys::nt_error(status)),
             }
             for entry in &entries[..count as usize] {
                 // SAFETY: the call has written that many.
@@ -167,7 +181,7 @@ impl Manners for Port {
                 break;
             }
             left -= room;
-            milliseconds = 0;
+            end = Some(0);
         }
         Ok(())
     }
@@ -178,11 +192,10 @@ impl Manners for Port {
     }
 }
 
-/// Rounded up. What is too long for the call ends early, which a wait may.
-fn milliseconds(timeout: Timeout) -> u32 {
-    timeout.nanoseconds().map_or(INFINITE, |nanoseconds| {
-        u32::try_from(nanoseconds.div_ceil(1_000_000)).unwrap_or(INFINITE - 1).min(INFINITE - 1)
-    })
+/// For the kernel, which counts tenths of microseconds from now on downwards. Rounded up.
+fn interval(timeout: Timeout) -> Option<i64> {
+    let ticks = timeout.nanoseconds()?.div_ceil(100);
+    Some(i64::try_from(ticks).map_or(i64::MIN, i64::wrapping_neg))
 }
 
 /// How an operation has ended.
