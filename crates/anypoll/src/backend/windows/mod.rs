@@ -5,9 +5,18 @@
 //! reference of its own to it (`Arc::into_raw`), and the packet that ends the submit brings that
 //! reference back. So what the kernel may write to is never freed, whatever becomes of the source.
 //!
-//! Device calls: one for each wait, one for each submit (a socket that is asked about, for the first
-//! time or again), one for each cancel, one for each notice. A source that is removed while nothing
-//! is asked about it costs none.
+//! | what | system calls |
+//! |---|---|
+//! | wait | 1, and 1 for each source that is to be asked: new, changed, re-armed, or reported by `Level` in the wait before |
+//! | wait, more than 256 events | 1 more for each further 256 |
+//! | register a socket | 2 (its base handle, a duplicate); the first of 32 also opens their helper |
+//! | set_interest, rearm | none if what is in flight asks for it too, else 1 to take that back; the rest is the next wait's |
+//! | remove | 1 to close the duplicate, 1 to take back what is in flight |
+//! | wake, notice | 1, if a thread sleeps |
+//!
+//! If a thread sleeps in a wait, sources are asked at once instead of by the next wait. A waitable
+//! handle costs the same with wait completion packets, one call more each time with the pool, and a
+//! child's output one more again.
 
 mod afd;
 mod wait;
