@@ -7,9 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anypoll::{
-    Backend, Events, Interest, Mode, Poller, Registered, Source, Token, set_nonblocking,
-};
+use anypoll::{Backend, Events, Interest, Mode, Poller, Registered, Source, Token};
 
 use crate::support::{
     MODES, PATIENCE, both, eventually, expect_nothing, look, never_blocking, on_every_backend,
@@ -307,7 +305,7 @@ fn the_peer_sees_the_end_though_a_thread_sleeps(backend: Backend) {
                 drop(poller.register(reader, Token(1), Interest::READABLE, mode).unwrap());
                 #[cfg(unix)]
                 {
-                    set_nonblocking(&writer, true).unwrap();
+                    anypoll::set_nonblocking(&writer, true).unwrap();
                     eventually(|| fails_with(writer.write(&[0]), ErrorKind::BrokenPipe));
                 }
                 #[cfg(windows)]

@@ -1,6 +1,8 @@
 //! What the promises' tests share.
 
 use std::collections::BTreeMap;
+#[cfg(unix)]
+use std::env;
 #[cfg(windows)]
 use std::io::Read;
 #[cfg(unix)]
@@ -13,14 +15,13 @@ use std::ops::Deref;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 #[cfg(unix)]
 use std::path::PathBuf;
+use std::process;
 use std::process::Command;
 #[cfg(unix)]
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, mpsc};
 use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::Duration;
-#[cfg(unix)]
-use std::{env, process};
 
 use anypoll::{
     Backend, Conditions, Events, Interest, Mode, Poller, Registered, Source, Token, set_nonblocking,
