@@ -7,44 +7,50 @@
 //! do, and one call after a report does not block: even objects that are blocking may be watched so.
 
 use std::collections::HashMap;
+#[cfg(unix)]
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
-use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
+#[cfg(unix)]
+use std::os::{fd::AsFd, unix::net::UnixStream};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use anypoll::{Events, Interest, Mode, Poller, Registered, Token, net};
+#[cfg(windows)]
+use anypoll::os::windows::ChildPipe;
+use anypoll::{Events, Interest, Mode, Poller, Registered, Source, Token, net};
 
 /// Whatever can be watched and read, so that one map holds them all.
-trait Reader: Read + AsFd {}
-impl<T: Read + AsFd> Reader for T {}
+trait Reader: Read + Source {}
+impl<T: Read + Source> Reader for T {}
 
-type Readers = HashMap<Token, Registered<Box<dyn Reader>>>;
+type Readers = HashMap<Token, Box<Registered<dyn Reader>>>;
 
 // A token is any number that the program can make sense of.
 const LISTENER: Token = Token(0);
 const UDP: Token = Token(1);
 const WORKER: Token = Token(2);
 const TCP: Token = Token(3);
-const UNIX: Token = Token(4);
-const PIPE: Token = Token(5);
-const CHILD: Token = Token(6);
-const FILE: Token = Token(7);
-const STDIN: Token = Token(8);
+const CHILD: Token = Token(4);
+const STDIN: Token = Token(5);
+#[cfg(unix)]
+const UNIX: Token = Token(6);
+#[cfg(unix)]
+const PIPE: Token = Token(7);
+#[cfg(unix)]
+const FILE: Token = Token(8);
 const NAMES: [&str; 9] = [
     "listener",
     "UDP socket",
     "worker",
     "TCP stream",
+    "child",
+    "stdin",
     "Unix stream",
     "pipe",
-    "child",
     "file",
-    "stdin",
 ];
 
 fn main() -> io::Result<()> {
@@ -71,31 +77,46 @@ fn main() -> io::Result<()> {
         waker.wake();
     });
 
-    let (stream, mut peer) = UnixStream::pair()?;
-    peer.write_all(b"hello from next door")?;
-    drop(peer);
-    watch(&poller, &mut readers, UNIX, stream)?;
-
-    let (reader, mut writer) = io::pipe()?;
-    writer.write_all(b"a few bytes")?;
-    drop(writer);
-    watch(&poller, &mut readers, PIPE, reader)?;
-
     // Its output ends when it does.
-    let mut child =
-        Command::new("echo").arg("hello from a child").stdout(Stdio::piped()).spawn()?;
-    watch(&poller, &mut readers, CHILD, child.stdout.take().expect("it is piped"))?;
+    #[cfg(unix)]
+    let mut command = Command::new("echo");
+    #[cfg(windows)]
+    let mut command = Command::new("cmd");
+    #[cfg(windows)]
+    command.args(["/c", "echo"]);
+    let mut child = command.arg("hello from a child").stdout(Stdio::piped()).spawn()?;
+    let output = child.stdout.take().expect("it is piped");
+    #[cfg(windows)]
+    let output = ChildPipe::from(output);
+    watch(&poller, &mut readers, CHILD, output)?;
 
-    // Never blocks, and so is always ready.
-    let file = File::open(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))?;
-    watch(&poller, &mut readers, FILE, file)?;
+    let mut ends_to_see = 4;
 
-    // A terminal, a pipe or a file. `Stdin` has a buffer, into which a poller cannot see: its
-    // descriptor is read instead.
-    let stdin = File::from(io::stdin().as_fd().try_clone_to_owned()?);
-    watch(&poller, &mut readers, STDIN, stdin)?;
+    // On Windows none of these can be watched.
+    #[cfg(unix)]
+    {
+        let (stream, mut peer) = UnixStream::pair()?;
+        peer.write_all(b"hello from next door")?;
+        drop(peer);
+        watch(&poller, &mut readers, UNIX, stream)?;
 
-    let mut ends_to_see = 7;
+        let (reader, mut writer) = io::pipe()?;
+        writer.write_all(b"a few bytes")?;
+        drop(writer);
+        watch(&poller, &mut readers, PIPE, reader)?;
+
+        // Never blocks, and so is always ready.
+        let file = File::open(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))?;
+        watch(&poller, &mut readers, FILE, file)?;
+
+        // A terminal, a pipe or a file. `Stdin` has a buffer, into which a poller cannot see: its
+        // descriptor is read instead.
+        let stdin = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+        watch(&poller, &mut readers, STDIN, stdin)?;
+
+        ends_to_see += 3;
+    }
+
     let mut events = Events::with_capacity(64);
     loop {
         poller.wait(&mut events, Some(Duration::from_millis(100)))?;
@@ -156,8 +177,8 @@ fn watch(
     token: Token,
     reader: impl Reader + 'static,
 ) -> io::Result<()> {
-    let reader: Box<dyn Reader> = Box::new(reader);
-    readers.insert(token, poller.register(reader, token, Interest::READABLE, Mode::Level)?);
+    let registered = poller.register(reader, token, Interest::READABLE, Mode::Level)?;
+    readers.insert(token, Box::new(registered));
     Ok(())
 }
 

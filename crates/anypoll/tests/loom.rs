@@ -1,6 +1,10 @@
 //! P8 by exhaustion: the shipped file of user-space readiness over loom's atomics, and under it a
 //! kernel of a lock and a condition variable, in every interleaving (for the larger cases: with up
 //! to three preemptions).
+//!
+//! It searches the same everywhere; not on Windows, since its switching of stacks ends Wine.
+
+#![cfg(not(windows))]
 
 #[allow(dead_code, reason = "not every part is driven here")]
 #[path = "../src/readiness.rs"]

@@ -276,8 +276,11 @@ pub(crate) fn open_descriptors() -> usize {
 }
 
 /// An address of this machine that no other process uses, so that a port which was closed is not
-/// at once another's.
+/// at once another's. Wine has only the first of the loopback's addresses for UDP.
 pub(crate) fn own_address() -> SocketAddr {
+    if cfg!(windows) {
+        return SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    }
     let [_, high, middle, low] = process::id().to_be_bytes();
     SocketAddr::from((Ipv4Addr::new(127, high | 64, middle, low), 0))
 }
