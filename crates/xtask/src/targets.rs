@@ -43,9 +43,11 @@ enum Std {
 
 #[derive(Clone, Copy)]
 enum Lint {
-    /// Tests and examples too.
+    /// Tests and examples too, and the drop-ins.
     All,
-    /// The library with these features, where dependencies of tests do not build.
+    /// The libraries: ours and the drop-ins.
+    Libraries,
+    /// Our library with these features, where dependencies of tests do not build.
     Lib(&'static str),
 }
 
@@ -54,7 +56,7 @@ enum Run {
     /// The compiler's prefix, Debian's package of it, and what runs the program.
     Tests {
         prefix: &'static str,
-        package: &'static str,
+        packages: &'static str,
         runner: &'static str,
     },
     Kernel,
@@ -84,43 +86,43 @@ impl Target {
 }
 
 const TARGETS: &[Target] = &[
-    Target::new("aarch64-apple-darwin", EVERYTHING).linked("aarch64-macos"),
-    Target::new("x86_64-apple-darwin", EVERYTHING).linked("x86_64-macos"),
-    Target::new("aarch64-apple-ios", EVERYTHING),
-    Target::new("x86_64-unknown-freebsd", EVERYTHING).linked("x86_64-freebsd"),
-    Target::new("x86_64-unknown-netbsd", EVERYTHING).linked("x86_64-netbsd"),
-    Target::new("x86_64-unknown-openbsd", EVERYTHING).built().linked("x86_64-openbsd"),
-    Target::new("x86_64-unknown-dragonfly", EVERYTHING).built(),
-    Target::new("x86_64-unknown-illumos", EVERYTHING),
-    Target::new("x86_64-pc-solaris", EVERYTHING).built(),
+    Target::new("aarch64-apple-darwin", Lint::Libraries).linked("aarch64-macos"),
+    Target::new("x86_64-apple-darwin", Lint::Libraries).linked("x86_64-macos"),
+    Target::new("aarch64-apple-ios", Lint::Libraries),
+    Target::new("x86_64-unknown-freebsd", Lint::Libraries).linked("x86_64-freebsd"),
+    Target::new("x86_64-unknown-netbsd", Lint::Libraries).linked("x86_64-netbsd"),
+    Target::new("x86_64-unknown-openbsd", Lint::Libraries).built().linked("x86_64-openbsd"),
+    Target::new("x86_64-unknown-dragonfly", Lint::Libraries).built(),
+    Target::new("x86_64-unknown-illumos", Lint::Libraries),
+    Target::new("x86_64-pc-solaris", Lint::Libraries).built(),
     Target::new("x86_64-pc-windows-gnu", EVERYTHING),
     Target::new("x86_64-pc-windows-msvc", EVERYTHING),
     Target::new("wasm32-wasip1", NO_SOCKET2).run(Run::Wasm),
     Target::new("wasm32-wasip2", EVERYTHING).run(Run::Wasm),
-    Target::new("aarch64-linux-android", EVERYTHING),
+    Target::new("aarch64-linux-android", Lint::Libraries),
     Target::new("x86_64-unknown-fuchsia", EVERYTHING),
     Target::new("x86_64-unknown-redox", EVERYTHING),
     Target::new("x86_64-unknown-haiku", EVERYTHING).built(),
     Target::new("x86_64-unknown-hermit", NO_SOCKET2).built(),
     Target::new("riscv32imc-esp-espidf", EVERYTHING).built(),
-    Target::new("x86_64-unknown-linux-musl", EVERYTHING).run(Run::Tests {
+    Target::new("x86_64-unknown-linux-musl", Lint::Libraries).run(Run::Tests {
         prefix: "x86_64-linux-gnu",
-        package: "gcc",
+        packages: "gcc",
         runner: "env",
     }),
     Target::new("i686-unknown-linux-gnu", Lint::All).run(Run::Tests {
         prefix: "i686-linux-gnu",
-        package: "gcc-i686-linux-gnu",
+        packages: "gcc-i686-linux-gnu libc6-dev-i386-cross",
         runner: "/usr/i686-linux-gnu/lib/ld-linux.so.2 --library-path /usr/i686-linux-gnu/lib",
     }),
     Target::new("aarch64-unknown-linux-gnu", Lint::All).run(Run::Tests {
         prefix: "aarch64-linux-gnu",
-        package: "gcc-aarch64-linux-gnu",
+        packages: "gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static",
         runner: "qemu-aarch64-static -L /usr/aarch64-linux-gnu",
     }),
     Target::new("s390x-unknown-linux-gnu", Lint::All).run(Run::Tests {
         prefix: "s390x-linux-gnu",
-        package: "gcc-s390x-linux-gnu",
+        packages: "gcc-s390x-linux-gnu libc6-dev-s390x-cross qemu-user-static",
         runner: "qemu-s390x-static -L /usr/s390x-linux-gnu",
     }),
     Target::new("x86_64-unknown-linux-gnu", Lint::All).run(Run::Kernel),
@@ -241,8 +243,8 @@ impl Machine {
         match (lane, target.zig, target.run) {
             ("lint", ..) => Some(Box::new(|| self.lint(target))),
             ("link", Some(zig), _) => Some(Box::new(|| self.link(target, zig))),
-            ("run", _, Some(Run::Tests { prefix, package, runner })) => {
-                Some(Box::new(|| self.test(target, prefix, package, runner)))
+            ("run", _, Some(Run::Tests { prefix, packages, runner })) => {
+                Some(Box::new(|| self.test(target, prefix, packages, runner)))
             }
             ("kernel", _, Some(Run::Kernel)) => Some(Box::new(|| self.kernel(target))),
             ("wasm", _, Some(Run::Wasm)) => Some(Box::new(|| self.wasm(target))),
@@ -262,9 +264,9 @@ impl Machine {
         if done.success() { Ok(()) } else { Err(format!("`{line}` failed").into()) }
     }
 
-    fn have_package(&self, command: &str, packages: &str) -> Result<()> {
+    fn have_packages(&self, packages: &str) -> Result<()> {
         self.have(&format!(
-            "command -v {command} || {{ apt-get update -qq
+            "dpkg -s {packages} >/dev/null 2>&1 || {{ apt-get update -qq
             apt-get install -y -qq --no-install-recommends {packages}; }}"
         ))
     }
@@ -301,15 +303,25 @@ impl Machine {
 
     fn lint(&self, target: &Target) -> Result<Cell> {
         let mut clippy = self.cargo(target, &self.workspace, "clippy");
+        if let Some(Run::Tests { prefix, packages, .. }) = target.run {
+            // Dependencies of the tests have C in them.
+            self.have_packages(packages)?;
+            clippy.env(c_compiler(target), format!("{prefix}-gcc"));
+        }
+        let drop_ins = ["--package", "mio", "--package", "polling"];
         clippy.args(["--package", "anypoll"]);
         let note = match target.lint {
             Lint::All => {
-                clippy.arg("--all-targets");
-                ""
+                clippy.args(drop_ins).arg("--all-targets");
+                "with tests, and the drop-ins"
+            }
+            Lint::Libraries => {
+                clippy.args(drop_ins).args(["--lib", "--features", "anypoll/channel,anypoll/net"]);
+                "the library and the drop-ins"
             }
             Lint::Lib(features) => {
                 clippy.args(["--lib", "--features", features]);
-                "the library alone"
+                "the library"
             }
         };
         clippy.args(["--", "-D", "warnings"]);
@@ -359,23 +371,18 @@ impl Machine {
         self.step(target, "link", build, |_| String::new())
     }
 
-    fn test(&self, target: &Target, prefix: &str, package: &str, runner: &str) -> Result<Cell> {
+    fn test(&self, target: &Target, prefix: &str, packages: &str, runner: &str) -> Result<Cell> {
+        self.have_packages(packages)?;
         let gcc = format!("{prefix}-gcc");
-        self.have_package(&gcc, package)?;
-        if let Some(qemu) = runner.split(' ').next().filter(|name| name.starts_with("qemu")) {
-            self.have_package(qemu, "qemu-user-static")?;
-        }
         let mut test = self.cargo(target, &self.workspace, "test");
         test.env(variable(target, "LINKER"), &gcc).env(variable(target, "RUNNER"), runner);
-        test.env(format!("CC_{}", target.triple.replace('-', "_")), &gcc);
+        test.env(c_compiler(target), &gcc);
         test.args(["--package", "anypoll"]).args(TESTS);
         self.step(target, "run", test, results)
     }
 
     fn kernel(&self, target: &Target) -> Result<Cell> {
-        self.have_package("qemu-system-x86_64", "qemu-system-x86")?;
-        self.have_package("cpio", "cpio")?;
-        self.have_package("busybox", "busybox-static")?;
+        self.have_packages("qemu-system-x86 cpio busybox-static")?;
         let mut test = self.cargo(target, &self.workspace, "test");
         test.env("RUSTFLAGS", "-C target-feature=+crt-static");
         test.env("CARGO_TARGET_DIR", self.root.join("static"));
@@ -421,6 +428,10 @@ fn results(text: &str) -> String {
         rest.split(' ').next()?.parse::<u32>().ok()
     });
     format!("{} tests passed", passed.sum::<u32>())
+}
+
+fn c_compiler(target: &Target) -> String {
+    format!("CC_{}", target.triple.replace('-', "_"))
 }
 
 fn variable(target: &Target, what: &str) -> String {
