@@ -9,7 +9,7 @@ cd "$folder"
 if [ ! -e vmlinuz ]; then
   # That suite from where the machine gets its own.
   mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' \
-    'Suite: *stable' 'Component: main' | grep '/debian/*$' | head -1)
+    'Component: main' | grep '/debian/*$' | sort -u)
   echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror bullseye main" >list
   mkdir -p lists/partial
   apt() { "apt-$1" -qq -o Dir::Etc::SourceList="$folder/list" -o Dir::Etc::SourceParts=- \
@@ -32,7 +32,9 @@ cp "$(command -v busybox)" root/bin/busybox
   echo '/bin/busybox --install /bin'
   echo 'mount -t devtmpfs none /dev; mount -t proc none /proc; mount -t sysfs none /sys'
   echo 'mkdir -p /dev/pts /dev/shm; mount -t devpts none /dev/pts; mount -t tmpfs none /tmp'
-  echo 'ln -sf /proc/self/fd /dev/fd; ip link set lo up; cd /tmp; uname -r'
+  echo 'ln -sf /proc/self/fd /dev/fd; ip link set lo up; uname -r'
+  # Files that the tests open.
+  echo 'mkdir -p /tmp/src; cd /tmp; echo >Cargo.toml; echo >src/lib.rs'
 } >root/init
 for program; do
   name=$(basename "$program")
