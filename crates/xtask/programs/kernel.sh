@@ -28,7 +28,7 @@ mkdir -p root/{bin,dev,proc,sys,tmp}
 cp "$(command -v busybox)" root/bin/busybox
 {
   echo '#!/bin/busybox sh'
-  echo 'export PATH=/bin RUST_BACKTRACE=0'
+  echo 'export PATH=/bin RUST_BACKTRACE=0 RUST_TEST_THREADS=1'
   echo '/bin/busybox --install /bin'
   echo 'mount -t devtmpfs none /dev; mount -t proc none /proc; mount -t sysfs none /sys'
   echo 'mkdir -p /dev/pts /dev/shm; mount -t devpts none /dev/pts; mount -t tmpfs none /tmp'

@@ -113,7 +113,7 @@ const TARGETS: &[Target] = &[
     Target::new("i686-unknown-linux-gnu", Lint::All).run(Run::Tests {
         prefix: "i686-linux-gnu",
         packages: "gcc-i686-linux-gnu libc6-dev-i386-cross",
-        runner: "/usr/i686-linux-gnu/lib/ld-linux.so.2 --library-path /usr/i686-linux-gnu/lib",
+        runner: "/usr/i686-linux-gnu/lib/ld-linux.so.2",
     }),
     Target::new("aarch64-unknown-linux-gnu", Lint::All).run(Run::Tests {
         prefix: "aarch64-linux-gnu",
@@ -393,7 +393,15 @@ impl Machine {
         self.have_packages(packages)?;
         let gcc = format!("{prefix}-gcc");
         let mut test = self.cargo(target, &self.workspace, "test");
-        test.env(variable(target, "LINKER"), &gcc).env(variable(target, "RUNNER"), runner);
+        test.env(variable(target, "LINKER"), &gcc);
+        if let Some((folder, _)) = runner.rsplit_once('/').filter(|_| runner.starts_with('/')) {
+            let flags = format!(
+                "-C link-arg=-Wl,--dynamic-linker={runner} -C link-arg=-Wl,-rpath={folder}"
+            );
+            test.env(variable(target, "RUSTFLAGS"), flags);
+        } else {
+            test.env(variable(target, "RUNNER"), runner);
+        }
         test.env(c_compiler(target), &gcc);
         test.args(["--package", "anypoll"]).args(TESTS);
         if runner.starts_with("qemu") {

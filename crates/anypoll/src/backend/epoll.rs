@@ -13,6 +13,7 @@ use super::{AddError, Backend, KernelRecord, Selector};
 use crate::event::{Conditions, Event, Token};
 use crate::interest::{Interest, Mode};
 use crate::readiness::{Kernel, Timeout};
+use crate::sys;
 
 pub(crate) type Record = libc::epoll_event;
 
@@ -29,13 +30,15 @@ pub(super) fn open() -> io::Result<Box<dyn Selector>> {
 
 /// The exit of a process as a pidfd, where the kernel has them.
 pub(crate) fn open_exit(id: u32) -> Option<io::Result<OwnedFd>> {
+    let id: libc::c_long = sys::fit(id);
     // SAFETY: the call takes two numbers and touches no memory.
-    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, libc::c_long::from(id), 0_u32) };
-    let Ok(fd @ 0..) = i32::try_from(fd) else {
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, id, 0_u32) };
+    let fd: i32 = sys::fit(fd);
+    if fd < 0 {
         let error = io::Error::last_os_error();
         let missing = matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM));
         return if missing { None } else { Some(Err(error)) };
-    };
+    }
     // SAFETY: the kernel has just made it, close-on-exec, and nobody else knows of it.
     Some(Ok(unsafe { OwnedFd::from_raw_fd(fd) }))
 }
