@@ -40,14 +40,17 @@ impl Conditions {
     pub const HANG_UP: Self = Self(0x10);
     /// The peer will send no more (`POLLRDHUP`).
     pub const READ_HANG_UP: Self = Self(0x2000);
+    /// Our direction is closed, whatever the other is (kqueue: `EV_EOF` of `EVFILT_WRITE`).
+    pub const WRITE_HANG_UP: Self = Self(0x4000);
 
-    const NAMES: [(Self, &str); 6] = [
+    const NAMES: [(Self, &str); 7] = [
         (Self::READ, "READ"),
         (Self::PRIORITY, "PRIORITY"),
         (Self::WRITE, "WRITE"),
         (Self::ERROR, "ERROR"),
         (Self::HANG_UP, "HANG_UP"),
         (Self::READ_HANG_UP, "READ_HANG_UP"),
+        (Self::WRITE_HANG_UP, "WRITE_HANG_UP"),
     ];
 
     /// What readiness in these directions may look like.
@@ -65,11 +68,13 @@ impl Conditions {
         conditions
     }
 
+    #[allow(dead_code, reason = "not every kernel has these bits")]
     pub(crate) const fn from_bits(bits: u32) -> Self {
         Self(bits)
     }
 
-    /// The conditions as poll(2)'s bits on Linux, whatever the system is.
+    /// The conditions as poll(2)'s bits on Linux, whatever the system is (`WRITE_HANG_UP`, which
+    /// Linux lacks, is 0x4000).
     #[must_use]
     pub const fn bits(self) -> u32 {
         self.0
@@ -181,9 +186,12 @@ impl Event {
         .union(Conditions::READ_HANG_UP)
         .union(Conditions::HANG_UP)
         .union(Conditions::ERROR);
-    const WRITABLE: Conditions =
-        Conditions::WRITE.union(Conditions::HANG_UP).union(Conditions::ERROR);
+    const WRITABLE: Conditions = Conditions::WRITE
+        .union(Conditions::WRITE_HANG_UP)
+        .union(Conditions::HANG_UP)
+        .union(Conditions::ERROR);
     const READ_CLOSED: Conditions = Conditions::READ_HANG_UP.union(Conditions::HANG_UP);
+    const WRITE_CLOSED: Conditions = Conditions::WRITE_HANG_UP.union(Conditions::HANG_UP);
 
     /// An event of one's own making, for [`Poller::post`](crate::Poller::post).
     #[must_use]
@@ -241,7 +249,7 @@ impl Event {
     #[inline]
     #[must_use]
     pub fn is_write_closed(&self) -> bool {
-        self.conditions().intersects(Conditions::HANG_UP)
+        self.conditions().intersects(Self::WRITE_CLOSED)
     }
 
     /// An error is pending. A socket's `take_error` fetches it, and so does the next call.

@@ -10,10 +10,10 @@ use crate::sys::{self, OwnedHandle};
 /// It tells only that; [`Child::try_wait`] then gives the status and leaves no zombie. It stands
 /// beside the child, in no need of it: dropping either does nothing to the other.
 ///
-/// On Linux it is a pidfd ([pidfd_open(2)]). Where there is none (Linux before 5.3, a sandbox that
-/// forbids it, other systems) a thread of its own sleeps in [waitid(2)] until the child has exited,
-/// also if the `Exit` was dropped before. `SIGCHLD` is left to the program. On Windows
-/// it is the handle of the process.
+/// On Linux it is a pidfd ([pidfd_open(2)]), on macOS and the BSDs a kqueue of its own, on Windows
+/// the handle of the process. Where there is none of these (Linux before 5.3, a sandbox that forbids
+/// it, other systems) a thread of its own sleeps in [waitid(2)] until the child has exited, also if
+/// the `Exit` was dropped before. `SIGCHLD` is left to the program.
 ///
 /// ```
 /// use anypoll::{Events, Interest, Mode, Poller, Token, process};

@@ -1,7 +1,7 @@
 //! The poller: anypoll's, told what to do in polling's terms.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::BorrowedFd;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -210,21 +210,35 @@ fn remaining(deadline: Option<Instant>) -> Option<Duration> {
     deadline.map(|at| at.saturating_duration_since(Instant::now()))
 }
 
-/// The descriptor is readable whenever a wait with a timeout of zero would return something.
-///
-/// Present where the system's backend has a descriptor. From the first call on, a
-/// [`notify`](Poller::notify) makes a system call unless one is on its way already.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-impl AsFd for Poller {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.poller.descriptor().expect("epoll has a descriptor")
-    }
-}
+/// Where the system's backend has a descriptor: epoll, kqueue.
+#[cfg(any(
+    target_os = "linux",
+    target_os = "android",
+    target_vendor = "apple",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    target_os = "dragonfly",
+))]
+mod descriptor {
+    use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
-/// As [`AsFd`].
-#[cfg(any(target_os = "linux", target_os = "android"))]
-impl AsRawFd for Poller {
-    fn as_raw_fd(&self) -> RawFd {
-        self.as_fd().as_raw_fd()
+    use super::Poller;
+
+    /// The descriptor is readable whenever a wait with a timeout of zero would return something.
+    ///
+    /// From the first call on, a [`notify`](Poller::notify) makes a system call unless one is on
+    /// its way already.
+    impl AsFd for Poller {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            self.poller.descriptor().expect("this backend has a descriptor")
+        }
+    }
+
+    /// As [`AsFd`].
+    impl AsRawFd for Poller {
+        fn as_raw_fd(&self) -> RawFd {
+            self.as_fd().as_raw_fd()
+        }
     }
 }

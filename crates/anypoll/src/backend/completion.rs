@@ -299,7 +299,8 @@ impl<P: Port> Drop for Completion<P> {
     /// The kernel lets go of every operation before its memory is freed.
     fn drop(&mut self) {
         let mut state = self.lock();
-        for key in state.sources.keys() {
+        let keys: Vec<_> = state.sources.iter_from(0).map(|(key, _)| key).collect();
+        for key in keys {
             self.discard(&mut state, key);
         }
         let mut batch = Vec::new();

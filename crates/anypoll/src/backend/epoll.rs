@@ -1,7 +1,7 @@
 //! epoll: the kernel keeps the registrations, their modes and their edges.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -9,10 +9,39 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 
-use super::{AddError, KernelRecord, Selector};
+use super::{AddError, Backend, KernelRecord, Selector};
 use crate::event::{Conditions, Event, Token};
 use crate::interest::{Interest, Mode};
 use crate::readiness::{Kernel, Timeout};
+use crate::sys;
+
+pub(crate) type Record = libc::epoll_event;
+
+pub(super) const AVAILABLE: &[Backend] = &[
+    Backend::Epoll,
+    Backend::Poll,
+    #[cfg(all(feature = "test-selector", target_os = "linux"))]
+    Backend::Simulated,
+];
+
+pub(super) fn open() -> io::Result<Box<dyn Selector>> {
+    Ok(Box::new(Epoll::new()?))
+}
+
+/// The exit of a process as a pidfd, where the kernel has them.
+pub(crate) fn open_exit(id: u32) -> Option<io::Result<OwnedFd>> {
+    let id: libc::c_long = sys::fit(id);
+    // SAFETY: the call takes two numbers and touches no memory.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, id, 0_u32) };
+    let fd: i32 = sys::fit(fd);
+    if fd < 0 {
+        let error = io::Error::last_os_error();
+        let missing = matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM));
+        return if missing { None } else { Some(Err(error)) };
+    }
+    // SAFETY: the kernel has just made it, close-on-exec, and nobody else knows of it.
+    Some(Ok(unsafe { OwnedFd::from_raw_fd(fd) }))
+}
 
 /// The data of the notice. Odd and, on 64-bit systems, outside of what an address can be; on
 /// 32-bit systems outside of what a token can be.

@@ -104,53 +104,75 @@ impl Backend {
     }
 }
 
+/// The one table: whose file is whose. It has the system's `Record`, the backends that are
+/// `AVAILABLE`, the default first, and how to `open` that one.
+#[cfg_attr(any(target_os = "linux", target_os = "android"), path = "epoll.rs")]
+#[cfg_attr(
+    any(
+        target_vendor = "apple",
+        target_os = "freebsd",
+        target_os = "netbsd",
+        target_os = "openbsd",
+        target_os = "dragonfly",
+    ),
+    path = "kqueue.rs"
+)]
+#[cfg_attr(any(target_os = "solaris", target_os = "illumos"), path = "event_ports.rs")]
+#[cfg_attr(
+    any(
+        target_os = "aix",
+        target_os = "cygwin",
+        target_os = "espidf",
+        target_os = "fuchsia",
+        target_os = "haiku",
+        target_os = "hermit",
+        target_os = "hurd",
+        target_os = "nto",
+        target_os = "redox",
+        target_os = "wasi",
+    ),
+    path = "only_poll.rs"
+)]
+#[cfg_attr(windows, path = "windows/mod.rs")]
+mod native;
+
 mod arming;
-#[cfg(any(windows, all(feature = "test-selector", target_os = "linux")))]
+#[cfg(any(
+    target_os = "solaris",
+    target_os = "illumos",
+    windows,
+    all(feature = "test-selector", target_os = "linux"),
+))]
 mod completion;
-#[cfg(any(target_os = "linux", target_os = "android"))]
-mod epoll;
-#[cfg(unix)]
+#[cfg(test)]
+mod filters;
+#[cfg(not(windows))]
 mod poll;
-#[cfg(windows)]
-mod record;
 #[cfg(all(feature = "test-selector", target_os = "linux"))]
 mod simulated;
 mod sources;
-#[cfg(windows)]
-mod windows;
 
+pub(crate) use native::Record;
 #[cfg(any(target_os = "linux", target_os = "android"))]
-pub(crate) use epoll::WITHOUT_PWAIT2;
+pub(crate) use native::WITHOUT_PWAIT2;
+#[allow(unused_imports, reason = "not every system has processes")]
+#[cfg(unix)]
+pub(crate) use native::open_exit;
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
-pub(crate) type Record = libc::epoll_event;
-#[cfg(windows)]
-pub(crate) use record::Record;
-
-const AVAILABLE: &[Backend] = &[
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    Backend::Epoll,
-    #[cfg(unix)]
-    Backend::Poll,
-    #[cfg(windows)]
-    Backend::Afd,
-    #[cfg(all(feature = "test-selector", target_os = "linux"))]
-    Backend::Simulated,
-];
+use native::AVAILABLE;
 
 pub(crate) fn open(backend: Backend) -> io::Result<Box<dyn Selector>> {
-    match backend {
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        Backend::Epoll => Ok(Box::new(epoll::Epoll::new()?)),
-        #[cfg(unix)]
-        Backend::Poll => Ok(Box::new(poll::Poll::new()?)),
-        #[cfg(windows)]
-        Backend::Afd => Ok(Box::new(completion::Completion::new(windows::Port::new()?))),
-        #[cfg(all(feature = "test-selector", target_os = "linux"))]
-        Backend::Simulated => Ok(Box::new(completion::Completion::new(simulated::Port::new()?))),
-        _ => Err(io::Error::new(
+    if !AVAILABLE.contains(&backend) {
+        return Err(io::Error::new(
             io::ErrorKind::Unsupported,
             format!("this system has no {backend:?}: it has {AVAILABLE:?}"),
-        )),
+        ));
+    }
+    match backend {
+        #[cfg(not(windows))]
+        Backend::Poll => Ok(Box::new(poll::Poll::new()?)),
+        #[cfg(all(feature = "test-selector", target_os = "linux"))]
+        Backend::Simulated => Ok(Box::new(completion::Completion::new(simulated::Port::new()?))),
+        _ => native::open(),
     }
 }

@@ -5,11 +5,11 @@
 //! first (`leave` is readable until the last one is out, and nobody goes in meanwhile): so a change
 //! takes effect at once, and after a removal no poll uses the duplicate, which can be closed.
 
-use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::{Condvar, Mutex, MutexGuard};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use libc::pollfd;
 
 use super::arming::Arming;
 use super::sources::{Key, Object, Sources};
@@ -17,7 +17,7 @@ use super::{AddError, KernelRecord, Record, Selector};
 use crate::event::{Conditions, Event, Token};
 use crate::interest::{Interest, Mode};
 use crate::readiness::{Kernel, Timeout};
-use crate::sys;
+use crate::sys::{self, Signal};
 
 #[derive(Debug)]
 pub(crate) struct Poll {
@@ -43,38 +43,22 @@ struct State {
 }
 
 /// What one wait polls; kept for the next.
+///
+/// An entry names a signal, which lives as long as the backend, or a duplicate from the table. One
+/// that is removed is closed only after every poll that has it in its list is out.
 #[derive(Debug, Default)]
 struct List {
-    fds: Vec<PollFd<'static>>,
+    /// `notice` and `leave`, where the system has anything to signal with; then the objects.
+    fds: Vec<pollfd>,
     keys: Vec<Key>,
 }
 
-/// The entries of a list before the objects': `notice` and `leave`.
-const SIGNALS: usize = 2;
-
-/// A pipe that is readable while a signal is given. At most one byte is ever in it.
-#[derive(Debug)]
-struct Signal {
-    reader: PipeReader,
-    writer: PipeWriter,
+fn entry(fd: BorrowedFd<'_>, events: i16) -> pollfd {
+    pollfd { fd: fd.as_raw_fd(), events, revents: 0 }
 }
 
-impl Signal {
-    fn new() -> io::Result<Self> {
-        let (reader, writer) = io::pipe()?;
-        sys::set_nonblocking(reader.as_fd(), true)?;
-        sys::set_nonblocking(writer.as_fd(), true)?;
-        Ok(Self { reader, writer })
-    }
-
-    fn give(&self) {
-        let _ = (&self.writer).write(&[0]);
-    }
-
-    /// Returns whether it was given.
-    fn take(&self) -> bool {
-        matches!((&self.reader).read(&mut [0]), Ok(1))
-    }
+fn is_ready(entry: &pollfd) -> bool {
+    entry.revents != 0
 }
 
 impl Poll {
@@ -106,13 +90,13 @@ impl Poll {
 
     fn drop_unused(&self, mut state: MutexGuard<'_, State>, key: Key) {
         state.sources.unname(key);
-        let object = state.sources.take(key);
+        // Closed when this returns.
+        let _removed = state.sources.take(key);
         let settled = self.changed(&mut state);
         while state.settled < settled {
             state = self.settled.wait(state).expect("nothing panics while it holds this lock");
         }
         drop(state);
-        drop(object);
     }
 
     fn enter(&self) -> List {
@@ -125,7 +109,7 @@ impl Poll {
         list.fds.clear();
         list.keys.clear();
         for signal in [&self.notice, &self.leave] {
-            list.fds.push(entry(signal.reader.as_fd(), PollFlags::IN));
+            list.fds.extend(signal.descriptor().map(|fd| entry(fd, libc::POLLIN)));
         }
         for (key, object) in state.sources.iter_from(state.first) {
             if let Some(wanted) = object.arming.wanted() {
@@ -146,12 +130,13 @@ impl Poll {
             self.settled.notify_all();
         }
         let mut room = limit;
-        if !list.fds[0].revents().is_empty() && self.notice.take() {
+        let (signals, objects) = list.fds.split_at(list.fds.len() - list.keys.len());
+        if signals.first().is_some_and(is_ready) && self.notice.take() {
             events.push(Event(Record::notice()));
             room -= 1;
         }
-        for (fd, key) in list.fds[SIGNALS..].iter().zip(&list.keys) {
-            if fd.revents().is_empty() {
+        for (fd, key) in objects.iter().zip(&list.keys) {
+            if !is_ready(fd) {
                 continue;
             }
             if room == 0 {
@@ -159,7 +144,7 @@ impl Poll {
                 break;
             }
             let Some(object) = state.sources.get_mut(*key) else { continue };
-            if let Some(conditions) = object.arming.report(conditions(fd.revents())) {
+            if let Some(conditions) = object.arming.report(conditions(fd.revents)) {
                 events.push(Event::new(object.token, conditions));
                 room -= 1;
             }
@@ -168,44 +153,60 @@ impl Poll {
     }
 }
 
-fn entry(fd: BorrowedFd<'_>, flags: PollFlags) -> PollFd<'static> {
-    // SAFETY: the descriptor is a signal's, which lives as long as the backend, or a duplicate from
-    // the table. One that is removed is closed only after every poll that has it in its list is
-    // out; a list that is not polled is not read before it is made anew.
-    let fd = unsafe { BorrowedFd::borrow_raw(fd.as_raw_fd()) };
-    PollFd::from_borrowed_fd(fd, flags)
-}
+#[cfg(any(
+    target_os = "linux",
+    target_os = "android",
+    target_os = "freebsd",
+    target_os = "illumos",
+    target_os = "hermit",
+))]
+const READ_HANG_UP: i16 = libc::POLLRDHUP;
+#[cfg(not(any(
+    target_os = "linux",
+    target_os = "android",
+    target_os = "freebsd",
+    target_os = "illumos",
+    target_os = "hermit",
+)))]
+const READ_HANG_UP: i16 = 0;
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
-const READ_HANG_UP: PollFlags = PollFlags::RDHUP;
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-const READ_HANG_UP: PollFlags = PollFlags::empty();
+#[cfg(not(target_os = "wasi"))]
+const PRIORITY: i16 = libc::POLLPRI;
+#[cfg(target_os = "wasi")]
+const PRIORITY: i16 = 0;
 
-const NAMES: [(PollFlags, Conditions); 7] = [
-    (PollFlags::IN, Conditions::READ),
-    (PollFlags::PRI, Conditions::PRIORITY),
-    (PollFlags::OUT, Conditions::WRITE),
-    (PollFlags::ERR, Conditions::ERROR),
-    (PollFlags::HUP, Conditions::HANG_UP),
+/// An object that poll(2) cannot watch.
+#[cfg(not(target_os = "espidf"))]
+const INVALID: i16 = libc::POLLNVAL;
+#[cfg(target_os = "espidf")]
+const INVALID: i16 = 0;
+
+const NAMES: [(i16, Conditions); 7] = [
+    (libc::POLLIN, Conditions::READ),
+    (PRIORITY, Conditions::PRIORITY),
+    (libc::POLLOUT, Conditions::WRITE),
+    (libc::POLLERR, Conditions::ERROR),
+    (libc::POLLHUP, Conditions::HANG_UP),
     (READ_HANG_UP, Conditions::READ_HANG_UP),
-    // An object that poll(2) cannot watch.
-    (PollFlags::NVAL, Conditions::ERROR),
+    (INVALID, Conditions::ERROR),
 ];
 
-/// A day at most: a wait that comes back early goes on.
-pub(super) fn timespec(timeout: Timeout) -> Option<Timespec> {
-    let nanos = timeout.nanoseconds()?.min(86_400_000_000_000).cast_signed();
-    Some(Timespec { tv_sec: nanos / 1_000_000_000, tv_nsec: nanos % 1_000_000_000 })
-}
-
-fn flags(wanted: Interest) -> PollFlags {
+pub(super) fn flags(wanted: Interest) -> i16 {
     let asked = NAMES.iter().filter(|(_, c)| Conditions::of(wanted).intersects(*c));
-    asked.map(|(flag, _)| *flag).collect()
+    asked.fold(0, |all, (flag, _)| all | flag)
 }
 
-fn conditions(flags: PollFlags) -> Conditions {
-    let seen = NAMES.iter().filter(|(flag, _)| flags.intersects(*flag));
+pub(super) fn conditions(flags: i16) -> Conditions {
+    let seen = NAMES.iter().filter(|(flag, _)| flags & flag != 0);
     seen.fold(Conditions::NONE, |all, (_, condition)| all | *condition)
+}
+
+/// Where a system lacks the condition, nobody is left to wait for it.
+fn check(interest: Interest) -> io::Result<()> {
+    if interest.contains(Interest::PRIORITY) && PRIORITY == 0 {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    Ok(())
 }
 
 impl Selector for Poll {
@@ -216,6 +217,7 @@ impl Selector for Poll {
         interest: Interest,
         mode: Mode,
     ) -> Result<(), AddError> {
+        check(interest)?;
         let object = Object::new(fd, token, Arming::new(interest, mode), |_| Ok(()))?;
         let state = self.lock();
         if let Some(stale) = state.sources.find_stale(fd)? {
@@ -235,6 +237,7 @@ impl Selector for Poll {
         interest: Interest,
         mode: Mode,
     ) -> io::Result<()> {
+        check(interest)?;
         let mut state = self.lock();
         let key = state.sources.find(fd)?;
         if let Some(object) = state.sources.get_mut(key) {
@@ -270,11 +273,10 @@ impl Kernel for Poll {
     type Event = Event;
 
     fn wait(&self, events: &mut Vec<Event>, limit: usize, timeout: Timeout) -> io::Result<()> {
-        let timeout = timespec(timeout);
         let mut list = self.enter();
-        let result = poll(&mut list.fds, timeout.as_ref());
+        let result = sys::poll(&mut list.fds, timeout);
         self.come_out(list, events, limit);
-        Ok(result.map(drop)?)
+        result
     }
 
     fn notify(&self) {

@@ -1,33 +1,31 @@
-//! The record of systems whose kernel's own says something else than token and conditions.
+//! The record of a backend whose kernel writes nothing that could be handed on as it is.
 
-use super::KernelRecord;
+use crate::backend::KernelRecord;
 use crate::event::{Conditions, Token};
 
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Record {
-    token: Token,
-    conditions: Conditions,
-}
-
 impl Token {
-    /// The value that cannot be registered, where there is one (64-bit systems with epoll).
+    /// The value that cannot be registered: here there is none.
     pub const RESERVED: Option<Self> = None;
 }
 
-/// No kernel says this.
-const NOTICE: Conditions = Conditions::from_bits(1 << 31);
+#[derive(Clone, Copy)]
+pub(crate) struct Record {
+    token: Token,
+    conditions: Conditions,
+    notice: bool,
+}
 
 impl KernelRecord for Record {
     fn new(token: Token, conditions: Conditions) -> Self {
-        Self { token, conditions }
+        Self { token, conditions, notice: false }
     }
 
     fn notice() -> Self {
-        Self { token: Token(0), conditions: NOTICE }
+        Self { token: Token(0), conditions: Conditions::NONE, notice: true }
     }
 
     fn is_notice(&self) -> bool {
-        self.conditions == NOTICE
+        self.notice
     }
 
     fn token(&self) -> Token {

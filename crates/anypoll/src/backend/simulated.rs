@@ -12,16 +12,16 @@ use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard};
 
 use rustix::event::epoll::{self, CreateFlags, Event as Record, EventData, EventFlags};
-use rustix::event::{EventfdFlags, eventfd};
+use rustix::event::{EventfdFlags, Timespec, eventfd};
 use rustix::io::Errno;
 
 use super::AddError;
 use super::completion::{Completed, Port as Manners};
-use super::poll::timespec;
 use super::sources::Key;
 use crate::event::Conditions;
 use crate::interest::Interest;
 use crate::readiness::Timeout;
+use crate::sys;
 
 const NOTICE: u64 = 0;
 const LATE: u64 = 1;
@@ -143,7 +143,8 @@ impl Manners for Port {
             state.late(completions, limit);
             return Ok(());
         }
-        let timeout = timespec(if state.late.is_empty() { timeout } else { Timeout::ZERO });
+        let timeout = sys::seconds(if state.late.is_empty() { timeout } else { Timeout::ZERO })
+            .map(|(tv_sec, tv_nsec)| Timespec { tv_sec, tv_nsec });
         drop(state);
         let mut batch = [const { MaybeUninit::<Record>::uninit() }; 64];
         let room = &mut batch[..limit.min(64)];

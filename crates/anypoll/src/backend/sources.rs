@@ -88,11 +88,6 @@ impl<X> Sources<X> {
         key
     }
 
-    #[allow(dead_code, reason = "poll(2) does not ask")]
-    pub(super) fn keys(&self) -> Vec<Key> {
-        self.iter_from(0).map(|(key, _)| key).collect()
-    }
-
     pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut Object<X>> {
         self.slots[key.index].as_mut().filter(|object| object.id == key.id)
     }

@@ -5,6 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::Child;
 use std::thread;
 
+use super::fit;
+use crate::backend;
 use crate::process::Exit;
 
 impl AsFd for Exit {
@@ -17,13 +19,13 @@ pub(crate) fn exit_of(child: &mut Child) -> io::Result<OwnedFd> {
     let id = child.id();
     // Opened before the look: a child that is there afterwards was there all the time, so its
     // number was never another's meanwhile.
-    let pidfd = open_pidfd(id);
+    let exit = backend::open_exit(id);
     if child.try_wait()?.is_some() {
         // Nobody holds the other end: the reader is at its end at once.
         return Ok(io::pipe()?.0.into());
     }
-    if let Some(pidfd) = pidfd {
-        return pidfd;
+    if let Some(exit) = exit {
+        return exit;
     }
     let (reader, writer) = io::pipe()?;
     thread::Builder::new()
@@ -32,34 +34,13 @@ pub(crate) fn exit_of(child: &mut Child) -> io::Result<OwnedFd> {
     Ok(reader.into())
 }
 
-/// `None` where there is no such call.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn open_pidfd(id: u32) -> Option<io::Result<OwnedFd>> {
-    use std::os::fd::FromRawFd;
-
-    // SAFETY: the call takes two numbers and touches no memory.
-    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, libc::c_long::from(id), 0_u32) };
-    let Ok(fd @ 0..) = i32::try_from(fd) else {
-        let error = io::Error::last_os_error();
-        let missing = matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM));
-        return if missing { None } else { Some(Err(error)) };
-    };
-    // SAFETY: the kernel has just made it, close-on-exec, and nobody else knows of it.
-    Some(Ok(unsafe { OwnedFd::from_raw_fd(fd) }))
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn open_pidfd(_id: u32) -> Option<io::Result<OwnedFd>> {
-    None
-}
-
 /// Leaves the zombie to the program. Any failure but a signal means that it is gone already.
 fn close_after_exit(id: u32, writer: PipeWriter) {
     let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::uninit();
     loop {
         // SAFETY: the kernel writes at most one `siginfo_t`, and there is room for one.
         let result = unsafe {
-            libc::waitid(libc::P_PID, id, info.as_mut_ptr(), libc::WEXITED | libc::WNOWAIT)
+            libc::waitid(libc::P_PID, fit(id), info.as_mut_ptr(), libc::WEXITED | libc::WNOWAIT)
         };
         if result == 0 || io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
             break;

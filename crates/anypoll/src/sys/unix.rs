@@ -1,31 +1,12 @@
-//! Unix: a handle is a file descriptor.
+//! Unix.
 
-use std::fs::{File, Metadata};
-use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 
-use crate::registered::Registered;
+use super::fd::metadata;
 
-pub(crate) type Handle<'a> = BorrowedFd<'a>;
 pub(crate) type OwnedHandle = OwnedFd;
-pub(crate) type RawHandle = RawFd;
-
-pub(crate) use std::os::fd::AsFd as AsHandle;
-
-pub(crate) fn handle<T: AsFd + ?Sized>(object: &T) -> BorrowedFd<'_> {
-    object.as_fd()
-}
-
-impl<S: AsFd + ?Sized> AsFd for Registered<S> {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.get_ref().as_fd()
-    }
-}
-
-pub(crate) fn raw(fd: BorrowedFd<'_>) -> RawHandle {
-    fd.as_raw_fd()
-}
 
 /// As what is a socket if anything is.
 #[cfg(feature = "net")]
@@ -42,21 +23,6 @@ pub(crate) fn duplicate(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     fd.try_clone_to_owned()
 }
 
-/// What epoll answers for a file of a disk.
-pub(crate) fn always_ready_refused() -> io::Error {
-    rustix::io::Errno::PERM.into()
-}
-
-fn metadata(fd: BorrowedFd<'_>) -> io::Result<Metadata> {
-    File::from(duplicate(fd)?).metadata()
-}
-
-/// Whether reading and writing never block, as a file of a disk.
-pub(crate) fn is_always_ready(fd: &OwnedFd) -> io::Result<bool> {
-    let kind = metadata(fd.as_fd())?.file_type();
-    Ok(kind.is_file() || kind.is_dir())
-}
-
 /// Whether a descriptor that was duplicated before still names the same object. Objects without an
 /// inode of their own (eventfd, epoll) all look the same.
 pub(crate) fn is_same_object(duplicate: &OwnedFd, fd: BorrowedFd<'_>) -> io::Result<bool> {
@@ -64,9 +30,32 @@ pub(crate) fn is_same_object(duplicate: &OwnedFd, fd: BorrowedFd<'_>) -> io::Res
     Ok(identity(duplicate.as_fd())? == identity(fd)?)
 }
 
-/// Whether a connection goes on being made, after an error of the call that started it. A signal
-/// does not stop it either.
-#[cfg(feature = "net")]
-pub(crate) fn is_connecting(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EINPROGRESS | libc::EINTR))
+/// A pipe that is readable while a signal is given. At most one byte is ever in it.
+#[derive(Debug)]
+pub(crate) struct Signal {
+    reader: PipeReader,
+    writer: PipeWriter,
+}
+
+impl Signal {
+    pub(crate) fn new() -> io::Result<Self> {
+        let (reader, writer) = io::pipe()?;
+        set_nonblocking(reader.as_fd(), true)?;
+        set_nonblocking(writer.as_fd(), true)?;
+        Ok(Self { reader, writer })
+    }
+
+    pub(crate) fn give(&self) {
+        let _ = (&self.writer).write(&[0]);
+    }
+
+    /// Returns whether it was given.
+    pub(crate) fn take(&self) -> bool {
+        matches!((&self.reader).read(&mut [0]), Ok(1))
+    }
+
+    /// What is readable then, where a system has anything of the kind.
+    pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.reader.as_fd())
+    }
 }

@@ -19,10 +19,17 @@ on_every_backend! {
     a_handler_may_wake
 }
 
+struct Thread(libc::pthread_t);
+
+// SAFETY: it names a thread, by a pointer on some systems, and every thread may use the name.
+unsafe impl Send for Thread {}
+// SAFETY: as above.
+unsafe impl Sync for Thread {}
+
 /// A thread that gets signals, and what its handler does.
 #[derive(Default)]
 struct Target {
-    thread: OnceLock<libc::pthread_t>,
+    thread: OnceLock<Thread>,
     handled: AtomicUsize,
     waker: Option<Waker>,
     errno_lost: AtomicBool,
@@ -84,7 +91,8 @@ fn under_signals<T: Send>(
     thread::scope(|scope| {
         let waiter = sleeping(scope, || {
             // SAFETY: it cannot fail.
-            target.thread.set(unsafe { libc::pthread_self() }).unwrap();
+            let name = Thread(unsafe { libc::pthread_self() });
+            assert!(target.thread.set(name).is_ok());
             TARGET.set(target);
             let result = wait();
             TARGET.set(ptr::null());
@@ -93,7 +101,7 @@ fn under_signals<T: Send>(
         while !waiter.is_finished() {
             assert!(start.elapsed() < PATIENCE, "signals keep the wait from its end");
             // SAFETY: the thread was not joined.
-            unsafe { libc::pthread_kill(*target.thread.get().unwrap(), libc::SIGUSR1) };
+            unsafe { libc::pthread_kill(target.thread.get().unwrap().0, libc::SIGUSR1) };
             meanwhile();
             thread::yield_now();
         }
@@ -218,7 +226,8 @@ fn one_wake_of_a_handler_is_one_event() {
         thread::scope(|scope| {
             let waiter = sleeping(scope, || {
                 // SAFETY: it cannot fail.
-                target.thread.set(unsafe { libc::pthread_self() }).unwrap();
+                let name = Thread(unsafe { libc::pthread_self() });
+                assert!(target.thread.set(name).is_ok());
                 TARGET.set(&raw const target);
                 let mut events = Events::default();
                 poller.wait(&mut events, None).unwrap();
@@ -226,7 +235,7 @@ fn one_wake_of_a_handler_is_one_event() {
                 assert_eq!(events.iter().map(Event::token).collect::<Vec<_>>(), [Token(3)]);
             });
             // SAFETY: the thread was not joined.
-            unsafe { libc::pthread_kill(*target.thread.get().unwrap(), libc::SIGUSR1) };
+            unsafe { libc::pthread_kill(target.thread.get().unwrap().0, libc::SIGUSR1) };
             waiter.join().unwrap();
         });
         assert_eq!(target.handled.load(SeqCst), 1);

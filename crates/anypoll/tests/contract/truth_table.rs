@@ -184,7 +184,7 @@ fn settle(object: &OwnedFd, row: &Row) {
     loop {
         let mut fds = [PollFd::new(object, all)];
         poll(&mut fds, Some(&Timespec::default())).unwrap();
-        let found = u32::from(fds[0].revents().bits());
+        let found = i32::from(fds[0].revents().bits()).cast_unsigned();
         if found == row.conditions {
             return;
         }

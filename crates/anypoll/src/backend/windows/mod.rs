@@ -19,7 +19,11 @@
 //! child's output one more again.
 
 mod afd;
+#[path = "../record.rs"]
+mod record;
 mod wait;
+
+pub(crate) use record::Record;
 
 use std::cell::UnsafeCell;
 use std::fmt;
@@ -36,12 +40,18 @@ use windows_sys::Win32::System::IO::{
     CreateIoCompletionPort, OVERLAPPED, OVERLAPPED_ENTRY, PostQueuedCompletionStatus,
 };
 
-use super::AddError;
-use super::completion::{Completed, Port as Manners};
+use super::completion::{Completed, Completion, Port as Manners};
 use super::sources::Key;
+use super::{AddError, Backend, Selector};
 use crate::interest::Interest;
 use crate::readiness::Timeout;
 use crate::sys::{self, OwnedHandle};
+
+pub(super) const AVAILABLE: &[Backend] = &[Backend::Afd];
+
+pub(super) fn open() -> io::Result<Box<dyn Selector>> {
+    Ok(Box::new(Completion::new(Port::new()?)))
+}
 
 /// What a packet of the port belongs to: its completion key.
 const NOTICE: usize = 0;
@@ -49,7 +59,7 @@ const POLL: usize = 1;
 const WAIT: usize = 2;
 
 #[derive(Debug)]
-pub(super) struct Port {
+struct Port {
     iocp: Arc<Iocp>,
     helpers: afd::Helpers,
     remove: NtRemoveIoCompletionEx,

@@ -1,0 +1,155 @@
+//! Event ports: a port for the completion state machine.
+//!
+//! An association of a descriptor with the port is a question: it is gone once it is answered. One
+//! that is taken back leaves nothing behind, so its completion is made here.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::ptr;
+use std::sync::{Mutex, MutexGuard};
+
+use rustix::event::Timespec;
+use rustix::event::port::{self, PollFlags};
+use rustix::io::{Errno, FdFlags, fcntl_setfd};
+
+use super::completion::{Completed, Completion, Port as Manners};
+use super::poll;
+use super::sources::Key;
+use super::{AddError, Backend, Selector};
+use crate::interest::Interest;
+use crate::readiness::Timeout;
+use crate::sys;
+
+mod record;
+pub(crate) use record::Record;
+
+pub(super) const AVAILABLE: &[Backend] = &[Backend::EventPorts, Backend::Poll];
+
+pub(super) fn open() -> io::Result<Box<dyn Selector>> {
+    Ok(Box::new(Completion::new(Port::new()?)))
+}
+
+/// There is no descriptor for the exit of a process.
+pub(crate) fn open_exit(_id: u32) -> Option<io::Result<OwnedFd>> {
+    None
+}
+
+/// What is sent by ourselves: the notice, and that there are completions made here.
+const NOTICE: usize = 0;
+const LATE: usize = 1;
+
+#[derive(Debug)]
+struct Port {
+    port: OwnedFd,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// By the number of the submit, which the port gives back.
+    asked: HashMap<usize, Key>,
+    submits: usize,
+    late: VecDeque<Key>,
+}
+
+/// The number of the last submit.
+#[derive(Debug)]
+struct Operation(usize);
+
+impl Port {
+    fn new() -> io::Result<Self> {
+        let port = port::create()?;
+        fcntl_setfd(&port, FdFlags::CLOEXEC)?;
+        let state = State { asked: HashMap::new(), submits: LATE, late: VecDeque::new() };
+        Ok(Self { port, state: Mutex::new(state) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nothing panics while it holds this lock")
+    }
+
+    fn send(&self, number: usize) {
+        // It fails when too much is under way already: then whoever waits wakes up anyway.
+        let _ = port::send(&self.port, 0, ptr::without_provenance_mut(number));
+    }
+}
+
+impl Manners for Port {
+    type Operation = Operation;
+
+    fn prepare(&self, _fd: &OwnedFd) -> Result<Operation, AddError> {
+        Ok(Operation(LATE))
+    }
+
+    fn submit(
+        &self,
+        operation: &mut Operation,
+        fd: &OwnedFd,
+        key: Key,
+        wanted: Interest,
+    ) -> io::Result<()> {
+        let mut state = self.lock();
+        let number = state.submits.wrapping_add(1).max(LATE + 1);
+        let flags = PollFlags::from_bits_retain(poll::flags(wanted));
+        let user = ptr::without_provenance_mut(number);
+        // SAFETY: whoever closes the duplicate takes the question back before; the user's pointer
+        // is a number.
+        unsafe { port::associate_fd(&self.port, fd.as_raw_fd(), flags, user)? };
+        state.submits = number;
+        state.asked.insert(number, key);
+        operation.0 = number;
+        Ok(())
+    }
+
+    fn cancel(&self, operation: &mut Operation, fd: &OwnedFd) {
+        let mut state = self.lock();
+        let Some(key) = state.asked.remove(&operation.0) else { return };
+        state.late.push_back(key);
+        // SAFETY: it was associated; if the answer is on its way it is not any more, and the port
+        // says so.
+        let _ = unsafe { port::dissociate_fd(&self.port, fd.as_raw_fd()) };
+        self.send(LATE);
+    }
+
+    fn dequeue(
+        &self,
+        completions: &mut Vec<Completed>,
+        limit: usize,
+        timeout: Timeout,
+    ) -> io::Result<()> {
+        let late = !self.lock().late.is_empty();
+        let timeout = sys::seconds(if late { Timeout::ZERO } else { timeout })
+            .map(|(tv_sec, tv_nsec)| Timespec { tv_sec, tv_nsec });
+        let mut batch = [const { MaybeUninit::uninit() }; 64];
+        let room = limit.min(batch.len());
+        let events = match port::getn(&self.port, &mut batch[..room], 1, timeout.as_ref()) {
+            Ok((events, _)) => events,
+            // The timeout.
+            Err(Errno::TIME) => &mut [],
+            Err(errno) => return Err(errno.into()),
+        };
+        let mut state = self.lock();
+        for event in events {
+            match event.userdata().addr() {
+                NOTICE => completions.push(Completed::Notice),
+                LATE => {}
+                number => {
+                    #[allow(clippy::cast_possible_truncation, reason = "poll(2)'s flags")]
+                    let conditions = poll::conditions(event.events() as i16);
+                    let key = state.asked.remove(&number);
+                    completions.extend(key.map(|key| Completed::Answer(key, conditions)));
+                }
+            }
+        }
+        let room = limit - completions.len();
+        let due = state.late.len().min(room);
+        completions.extend(state.late.drain(..due).map(Completed::Cancelled));
+        Ok(())
+    }
+
+    fn notify(&self) {
+        self.send(NOTICE);
+    }
+}

@@ -1,0 +1,104 @@
+//! Where a handle is a file descriptor.
+
+use std::fs::{File, Metadata};
+use std::io;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, RawFd};
+
+use crate::readiness::Timeout;
+use crate::registered::Registered;
+
+pub(crate) type Handle<'a> = BorrowedFd<'a>;
+pub(crate) type RawHandle = RawFd;
+
+pub(crate) use std::os::fd::AsFd as AsHandle;
+
+pub(crate) fn handle<T: AsFd + ?Sized>(object: &T) -> BorrowedFd<'_> {
+    object.as_fd()
+}
+
+impl<S: AsFd + ?Sized> AsFd for Registered<S> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.get_ref().as_fd()
+    }
+}
+
+pub(crate) fn raw(fd: BorrowedFd<'_>) -> RawHandle {
+    fd.as_raw_fd()
+}
+
+/// What epoll answers for a file of a disk.
+pub(crate) fn always_ready_refused() -> io::Error {
+    io::Error::from_raw_os_error(libc::EPERM)
+}
+
+pub(super) fn metadata(fd: impl AsFd) -> io::Result<Metadata> {
+    // SAFETY: the descriptor is borrowed for longer than this `File` lives, which does not close it.
+    let file = ManuallyDrop::new(unsafe { File::from_raw_fd(fd.as_fd().as_raw_fd()) });
+    file.metadata()
+}
+
+/// Whether reading and writing never block, as a file of a disk.
+pub(crate) fn is_always_ready(fd: impl AsFd) -> io::Result<bool> {
+    let kind = metadata(fd)?.file_type();
+    Ok(kind.is_file() || kind.is_dir())
+}
+
+/// Whether a connection goes on being made, after an error of the call that started it. A signal
+/// does not stop it either.
+#[cfg(feature = "net")]
+pub(crate) fn is_connecting(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EINPROGRESS | libc::EINTR))
+}
+
+/// The systems disagree about the widths of numbers; those given here fit each of them.
+pub(crate) fn fit<A, B: TryFrom<A> + Default>(value: A) -> B {
+    B::try_from(value).unwrap_or_default()
+}
+
+/// Seconds and nanoseconds; a day at most: a wait that comes back early goes on.
+pub(crate) fn seconds(timeout: Timeout) -> Option<(i64, i64)> {
+    let nanos = timeout.nanoseconds()?.min(86_400_000_000_000).cast_signed();
+    Some((nanos / 1_000_000_000, nanos % 1_000_000_000))
+}
+
+#[cfg(any(
+    target_os = "linux",
+    target_os = "android",
+    target_os = "freebsd",
+    target_os = "dragonfly",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    target_os = "fuchsia",
+    target_os = "haiku",
+    target_os = "hurd",
+))]
+pub(crate) fn poll(fds: &mut [libc::pollfd], timeout: Timeout) -> io::Result<()> {
+    let timeout = seconds(timeout)
+        .map(|(seconds, nanos)| libc::timespec { tv_sec: fit(seconds), tv_nsec: fit(nanos) });
+    let timeout = timeout.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    // SAFETY: there are as many entries as is said; the timeout outlives the call or is null; no
+    // signal mask is given.
+    let result =
+        unsafe { libc::ppoll(fds.as_mut_ptr(), fit(fds.len()), timeout, std::ptr::null()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+#[cfg(not(any(
+    target_os = "linux",
+    target_os = "android",
+    target_os = "freebsd",
+    target_os = "dragonfly",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    target_os = "fuchsia",
+    target_os = "haiku",
+    target_os = "hurd",
+)))]
+pub(crate) fn poll(fds: &mut [libc::pollfd], timeout: Timeout) -> io::Result<()> {
+    let millis = seconds(timeout)
+        .map_or(-1, |(seconds, nanos)| fit(seconds * 1000 + (nanos + 999_999) / 1_000_000));
+    // SAFETY: there are as many entries as is said.
+    let result = unsafe { libc::poll(fds.as_mut_ptr(), fit(fds.len()), millis) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
