@@ -144,7 +144,7 @@ mod arming;
     all(feature = "test-selector", target_os = "linux"),
 ))]
 mod completion;
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod filters;
 #[cfg(not(windows))]
 mod poll;
