@@ -1,7 +1,7 @@
 //! A static file server: HTTP/1.1 on one thread, with one poller.
 //!
 //! `http_server [folder [address [head-seconds idle-seconds write-seconds]]]` serves the current
-//! folder at `127.0.0.1:8080` (or at a free port) unless told otherwise. SIGINT and SIGTERM end it
+//! folder, but for hidden files, at `127.0.0.1:8080` (or at a free port) unless told otherwise. SIGINT and SIGTERM end it
 //! once running responses are sent; a second one ends it at once.
 //!
 //! Each connection is a small state machine ([`State`]) in a slot of a table, and the slot's number
@@ -69,7 +69,8 @@ struct Limits {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = env::args().skip(1);
-    let root = fs::canonicalize(args.next().unwrap_or(".".into()))?;
+    let folder = args.next().unwrap_or(".".into());
+    let root = fs::canonicalize(&folder).map_err(|error| format!("{folder}: {error}"))?;
     let listener = match args.next() {
         Some(address) => TcpListener::bind(address)?,
         None => {
@@ -576,6 +577,9 @@ fn list(folder: &Path, path: &str) -> io::Result<Reply> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
+        if entry.file_name().as_bytes().starts_with(b".") {
+            continue;
+        }
         let end = if entry.file_type()?.is_dir() { "/" } else { "" };
         names.push((entry.file_name(), end));
     }
@@ -656,7 +660,10 @@ fn file_name(path: &str) -> io::Result<PathBuf> {
     for name in path.split('/') {
         match &*Cow::from(percent_decode_str(name)) {
             b"" | b"." => {}
-            name if name == b".." || name.contains(&b'/') => return Err(ErrorKind::NotFound.into()),
+            // `..`, and what is hidden.
+            name if name.starts_with(b".") || name.contains(&b'/') => {
+                return Err(ErrorKind::NotFound.into());
+            }
             name => file_name.push(OsStr::from_bytes(name)),
         }
     }

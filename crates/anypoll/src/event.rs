@@ -13,7 +13,8 @@ use crate::readiness;
 
 /// The name under which an object was registered, and by which its events are told apart.
 ///
-/// Any value is the user's: an index, a pointer, [`usize::MAX`]. The one value that the epoll and
+/// Any value is the user's: an index, a pointer ([`Registered`](crate::Registered) says when it may
+/// be freed), [`usize::MAX`]. The one value that the epoll and
 /// poll(2) backends keep for themselves on 64-bit systems ([`Token::RESERVED`]) is refused with
 /// [`InvalidInput`](std::io::ErrorKind::InvalidInput).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

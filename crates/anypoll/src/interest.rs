@@ -109,7 +109,9 @@ impl fmt::Debug for Interest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
     /// Reported by every wait for as long as it lasts. The simplest, and right for blocking
-    /// objects too: after a report, one call in that direction does not block.
+    /// objects too as far as they are read: after a report one read, accept or receive does not
+    /// block, unless another thread was the quicker. A write to a blocking object blocks until all
+    /// of it was taken, so who writes wants [`set_nonblocking`](crate::set_nonblocking).
     Level,
     /// Reported when it begins, and again after
     /// [`set_interest`](crate::Registered::set_interest); further activity on the object may

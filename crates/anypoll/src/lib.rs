@@ -70,8 +70,8 @@
 //!   [`Oneshot`](Mode::Oneshot) once.
 //! - [`Event`] says what can be done now; its page has the table of what each situation looks like.
 //! - [`process::Exit`] is a child's exit as a source, [`timers::Timers`] the deadlines that
-//!   [`Poller::wait_until`] waits for, [`channel`] a queue between threads that is joined to a waker,
-//!   and [`net`] what std's sockets lack.
+//!   [`Poller::wait_until`] waits for; behind features, `channel` is a queue between threads that is
+//!   joined to a waker, and `net` is what std's sockets lack.
 //! - For faces of one's own there is a [low level](Poller#low-level) whose registrations are named
 //!   by handle.
 //!
@@ -101,13 +101,14 @@
 //!    [`is_read_closed`](Event::is_read_closed): the peer ended its direction, or none is left;
 //!    needs `READABLE`. [`is_write_closed`](Event::is_write_closed): ours can no longer be used. A
 //!    TCP peer's close looks like a half-close until a reset.
-//! 6. **Time.** An empty return is never before the timeout, by `Instant`. Zero never blocks. The
-//!    resolution is the kernel's. Any `Duration` is accepted.
+//! 6. **Time.** An empty return is never before the timeout, by `Instant`, unless
+//!    [`interrupt`](Poller::interrupt) was called. Zero never blocks. The resolution is the kernel's.
+//!    Any `Duration` is accepted.
 //! 7. **A signal is not an error.** [`wait`](Poller::wait) goes on with the remaining time and
 //!    keeps what it has.
 //! 8. **A wake is not lost** under any interleaving: data written before [`wake`](Waker::wake) is
 //!    seen after the wait that reports it. There is no system call unless a thread has announced
-//!    that it will sleep.
+//!    that it will sleep, or a [`descriptor`](Poller::descriptor) was handed out.
 //! 9. **Any thread.** Registering, changing, removing and waking work from any thread while others
 //!    wait, and take effect at once. Several threads may wait on one poller: one Oneshot report
 //!    goes to exactly one of them, a Level report to whoever looks while it lasts.
@@ -138,8 +139,15 @@
 //!
 //! None is on by default.
 //!
-//! - `channel`: [`channel`], a bounded queue joined to a waker (over crossbeam-queue).
-//! - `net`: [`net`], what std's sockets lack (over socket2).
+//! - `channel`: the module of that name, a bounded queue joined to a waker (over crossbeam-queue).
+//! - `net`: the module of that name, what std's sockets lack (over socket2).
+//!
+//! # Systems
+//!
+//! epoll on Linux and Android; kqueue on macOS, its kin and the BSDs; AFD on Windows; event ports on
+//! Solaris and illumos; `poll_oneoff` on WASI; poll(2) on other Unixes, and on those too if asked
+//! for. Linux is where everything is tested; `docs/systems.md` in the repository says how far each of
+//! the others was verified, and which promise one cannot keep.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -149,7 +157,6 @@ pub mod channel;
 mod event;
 mod interest;
 #[cfg(feature = "net")]
-#[cfg_attr(docsrs, doc(cfg(feature = "net")))]
 pub mod net;
 pub mod os;
 mod poller;

@@ -88,7 +88,9 @@ impl Poller {
     /// - [`Unsupported`](io::ErrorKind::Unsupported): it cannot be watched on this system, or not
     ///   for that interest. On Windows that is everything but sockets, a child's exit and what
     ///   `os::windows` has.
-    /// - [`InvalidInput`](io::ErrorKind::InvalidInput): [`Token::RESERVED`].
+    /// - [`InvalidInput`](io::ErrorKind::InvalidInput): [`Token::RESERVED`], or the poller's own
+    ///   descriptor.
+    /// - `EBADF`: the descriptor is not open, or only names a file (`O_PATH`).
     /// - The system's: out of memory, or over the limit of watched objects
     ///   (`/proc/sys/fs/epoll/max_user_watches`).
     ///
@@ -120,8 +122,9 @@ impl Poller {
 
     /// Waits until something is ready, and fills `events` with it.
     ///
-    /// `events` is cleared first. Without a timeout the wait ends only with an event; one of zero
-    /// only looks. An empty return is never before the timeout by [`Instant`]; how much later it is
+    /// `events` is cleared first. Without a timeout the wait ends only with an event, one of zero
+    /// only looks, and an empty return is never before the timeout by [`Instant`], unless
+    /// [`interrupt`](Self::interrupt) was called. How much later it is
     /// depends on the kernel's timer (Linux: nanoseconds asked for, about 50 µs granted, see
     /// `PR_SET_TIMERSLACK` in [prctl(2)]). A signal does not end it.
     ///
@@ -133,6 +136,8 @@ impl Poller {
     /// otherwise, none of which a working program sees.
     ///
     /// [prctl(2)]: https://man7.org/linux/man-pages/man2/prctl.2.html
+    #[doc(alias = "epoll_wait")]
+    #[doc(alias = "poll")]
     #[inline]
     pub fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         events.clear();
@@ -211,6 +216,7 @@ impl Poller {
     /// # Errors
     ///
     /// [`NotFound`](io::ErrorKind::NotFound): the object is not registered here.
+    #[doc(alias = "reregister")]
     pub fn modify(
         &self,
         source: &(impl Source + ?Sized),
@@ -226,6 +232,8 @@ impl Poller {
     /// # Errors
     ///
     /// [`NotFound`](io::ErrorKind::NotFound): the object is not registered here.
+    #[doc(alias = "delete")]
+    #[doc(alias = "deregister")]
     pub fn remove(&self, source: &(impl Source + ?Sized)) -> io::Result<()> {
         self.remove_handle(source.handle())
     }
@@ -261,8 +269,10 @@ impl Poller {
         self.run(events, &Deadline::after(timeout), OnSignal::Return)
     }
 
-    /// Makes one wait return with what it has, which may be nothing: one that runs, or else the
-    /// next. Several calls before it returns count as one.
+    /// Makes one wait ([`wait`](Self::wait), [`wait_until`](Self::wait_until) or
+    /// [`wait_append`](Self::wait_append)) return with what it has, which may be nothing: one that
+    /// runs, or else the next. Several calls before it returns count as one.
+    #[doc(alias = "notify")]
     pub fn interrupt(&self) {
         self.readiness().interrupt(self.selector());
     }

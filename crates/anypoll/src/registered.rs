@@ -15,10 +15,12 @@ use crate::source::Source;
 ///
 /// Dropping it ends the watching, then drops the object: once the drop has returned, no wait that
 /// *starts* later reports the token. Events that were handed out before are the user's to ignore.
-/// With several waiting threads, a pointer in a token may be freed when every wait that was running
-/// at the time of the removal has returned and its events were looked at.
+/// So a pointer in a token may be freed, with one waiting thread, before its next wait; with several,
+/// or after a removal by another thread, when every wait that was running at the time of the removal
+/// has returned and its events were looked at. [`Poller::interrupt`] or a wake makes one return.
 ///
-/// There is no `Deref`: [`get_ref`](Self::get_ref) reaches the object. Where the object has them,
+/// There is no `Deref`: [`get_ref`](Self::get_ref) reaches the object. It lends the object's
+/// descriptor, so another poller, rustix or `socket2::SockRef` take it as it is. Where the object has them,
 /// `Read` and `Write` are here too, for `Registered<S>` and for `&Registered<S>`. Two halves of one
 /// connection share an `Arc<Registered<S>>`. `Box<Registered<dyn Source>>` holds any kind.
 ///
@@ -102,6 +104,8 @@ impl<S: Source + ?Sized> Registered<S> {
     ///
     /// [`Unsupported`](io::ErrorKind::Unsupported) as for [`Poller::register`]; the interest stays
     /// as it was.
+    #[doc(alias = "reregister")]
+    #[doc(alias = "modify")]
     pub fn set_interest(&self, interest: Interest) -> io::Result<()> {
         let handle = self.source.handle();
         let mut current = self.interest.lock().expect(UNPOISONED);

@@ -13,6 +13,9 @@ pub(crate) mod sealed {
 /// `File`, `Stdin`, `OwnedFd`, `socket2::Socket`, …), on Windows whatever implements `AsSocket`,
 /// and what `os::windows` has; and so are references to it, `Arc`, `Box`, and `BorrowedFd`.
 ///
+/// `Stdin` buffers what it has read, and what is in its buffer causes no event: watch its descriptor,
+/// and read that through a `File`.
+///
 /// The trait is sealed and has nothing to call. A descriptor is asked for anew for each operation;
 /// a backend that must remember one keeps a duplicate of its own, so an implementation of `AsFd`
 /// that answers differently each time gets wrong events and nothing worse.
