@@ -1,8 +1,8 @@
 //! A static file server: HTTP/1.1 on one thread, with one poller.
 //!
 //! `http_server [folder [address [head-seconds idle-seconds write-seconds]]]` serves the current
-//! folder, but for hidden files, at `127.0.0.1:8080` (or at a free port) unless told otherwise. SIGINT and SIGTERM end it
-//! once running responses are sent; a second one ends it at once.
+//! folder, but for hidden files, at `127.0.0.1:8080` (or at a free port) unless told otherwise.
+//! SIGINT and SIGTERM end it once running responses are sent; a second one ends it at once.
 //!
 //! Each connection is a small state machine ([`State`]) in a slot of a table, and the slot's number
 //! is its token. Everything is registered [`Mode::Level`]: an event does one bounded piece of work
