@@ -271,7 +271,7 @@ impl<'a> Side<'a> {
                 package.insert("name".into(), format!("{}-tests", peer.name).into());
                 table(&mut manifest, "lib").extend(toml! { name = "tests" path = "lib.rs" });
                 table(&mut manifest, "dependencies")
-                    .insert(peer.name.into(), format!("={}", peer.version).into());
+                    .insert(peer.name.into(), peer.version.to_owned().into());
             }
             Tests::OwnOnly | Tests::Program(..) => {}
         }
