@@ -19,6 +19,7 @@ on_every_backend! {
     an_interrupt_ends_one_wait
     an_interrupt_brings_what_there_is
     a_posted_event_is_reported_once
+    #[cfg(target_os = "linux")] more_room_than_the_kernel_takes
     #[cfg(unix)] what_never_blocks_is_ready
     #[cfg(unix)] what_never_blocks_can_be_refused
     #[cfg(unix)] what_never_blocks_ends_an_endless_wait
@@ -226,6 +227,23 @@ fn a_posted_event_is_reported_once(backend: Backend) {
         poller.post(Event::new(Token(9), Conditions::WRITE));
         assert_eq!(waiter.join().unwrap()[&Token(9)], Conditions::WRITE);
     });
+}
+
+/// A buffer of more than `i32::MAX` bytes, which costs nothing until it is written to.
+#[cfg(target_os = "linux")]
+fn more_room_than_the_kernel_takes(backend: Backend) {
+    if usize::BITS == 32 {
+        return;
+    }
+    let poller = poller(backend);
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let _reader = poller.register(reader, Token(1), Interest::READABLE, Mode::Level).unwrap();
+    writer.write_all(b"x").unwrap();
+    let mut events = Events::with_capacity(180_000_000);
+    for timeout in [Duration::ZERO, Duration::from_millis(1), Duration::from_micros(1)] {
+        poller.wait(&mut events, Some(timeout)).unwrap();
+        assert_eq!(tokens(&events), [1]);
+    }
 }
 
 /// A file, a directory, and a device that epoll cannot watch; each open for what it allows.
