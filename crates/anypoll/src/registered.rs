@@ -10,6 +10,7 @@ use crate::event::Token;
 use crate::interest::{Interest, Mode};
 use crate::poller::Poller;
 use crate::source::Source;
+use crate::sys;
 
 /// An object that a [`Poller`] watches, and the watching of it.
 ///
@@ -111,7 +112,7 @@ impl<S: Source + ?Sized> Registered<S> {
     }
 
     /// Runs a call on the object, and re-arms [`Mode::Edge`] for `interest` if it would have
-    /// blocked.
+    /// blocked, or is a `connect` that goes on.
     ///
     /// For everything that is neither `Read` nor `Write`: `accept`, `recv_from`, `connect`. No lock
     /// is held meanwhile. Where the kernel has edges this costs one predictable branch.
@@ -154,7 +155,7 @@ impl<S: Source + ?Sized> Registered<S> {
     }
 
     fn seen<T>(&self, interest: Interest, result: io::Result<T>) -> io::Result<T> {
-        if self.rearms && matches!(&result, Err(e) if e.kind() == io::ErrorKind::WouldBlock) {
+        if self.rearms && result.as_ref().is_err_and(sys::would_block) {
             self.rearm(interest)?;
         }
         result
