@@ -55,8 +55,10 @@ impl<S: Source> Registered<S> {
         let mut this = ManuallyDrop::new(self);
         // SAFETY: `this` is neither used again nor dropped, so each field leaves it once.
         let source = unsafe { ptr::read(&raw const this.source) };
-        // SAFETY: as above; the other fields own nothing.
+        // SAFETY: as above.
         unsafe { ptr::drop_in_place(&raw mut this.poller) };
+        // SAFETY: as above; a mutex owns memory on some systems, and the other fields own nothing.
+        unsafe { ptr::drop_in_place(&raw mut this.interest) };
         source
     }
 }
