@@ -71,6 +71,9 @@ impl<S: Source + ?Sized> Registered<S> {
     }
 
     /// The object, as [`get_ref`](Self::get_ref).
+    ///
+    /// Not to be replaced: another object in its place is not watched, and the watching of the old
+    /// one stays behind, even after the drop.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.source
     }
