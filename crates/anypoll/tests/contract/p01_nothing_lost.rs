@@ -12,6 +12,7 @@ use anypoll::{Backend, Conditions, Events, Interest, Mode, Poller, Registered, T
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, ConnectionCommon, RootCertStore};
 use rustls::{ServerConfig, ServerConnection, SideData};
+#[cfg(unix)]
 use socket2::{Domain, Socket, Type};
 
 use crate::support::{
@@ -28,7 +29,7 @@ on_every_backend! {
     edge_with_read_and_write_of_a_reference
     edge_with_vectored_io
     edge_with_accept
-    edge_with_connect
+    #[cfg(unix)] edge_with_connect
     edge_with_recv_from
     edge_with_rearm
     edge_partly_drained
@@ -224,6 +225,7 @@ fn edge_with_accept(backend: Backend) {
 }
 
 /// A socket that is not connected looks hung up, which is reported before the connection is begun.
+#[cfg(unix)]
 fn edge_with_connect(backend: Backend) {
     let listener = tcp_listener();
     let address = listener.local_addr().unwrap().into();

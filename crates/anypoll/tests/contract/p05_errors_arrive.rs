@@ -24,7 +24,7 @@ on_every_backend! {
     a_half_close_arrives_with_readable
     an_error_after_an_edge_was_reported
     an_error_in_the_middle_of_a_write
-    each_error_of_many
+    #[cfg(unix)] each_error_of_many
 }
 
 const NONE: Conditions = Conditions::READ.intersection(Conditions::WRITE);
@@ -286,6 +286,7 @@ fn an_error_after_an_edge_was_reported(backend: Backend) {
 }
 
 /// A socket whose peer is not there has an error for each datagram, and goes on.
+#[cfg(unix)]
 fn each_error_of_many(backend: Backend) {
     for mode in [Mode::Level, Mode::Edge] {
         for interest in [Interest::NONE, Interest::READABLE, Interest::WRITABLE, both()] {
