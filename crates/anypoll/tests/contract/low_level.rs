@@ -22,6 +22,7 @@ on_every_backend! {
     #[cfg(target_os = "linux")] more_room_than_the_kernel_takes
     #[cfg(unix)] what_never_blocks_is_ready
     #[cfg(unix)] what_never_blocks_can_be_refused
+    #[cfg(target_os = "linux")] what_never_blocks_keeps_its_locks
     #[cfg(unix)] what_never_blocks_ends_an_endless_wait
 }
 
@@ -314,6 +315,39 @@ fn what_never_blocks_can_be_refused(backend: Backend) {
         expect_nothing(&poller);
         assert_eq!(poller.remove(&object).unwrap_err().kind(), ErrorKind::NotFound);
     }
+}
+
+/// A process loses its record locks on a file when it closes any descriptor of it.
+#[cfg(target_os = "linux")]
+fn what_never_blocks_keeps_its_locks(backend: Backend) {
+    use std::os::fd::AsRawFd;
+
+    let poller = poller(backend);
+    let path = std::env::temp_dir().join(format!("anypoll-{}-{backend:?}", std::process::id()));
+    let open = || File::options().create(true).append(true).open(&path).unwrap();
+    let (file, other) = (open(), open());
+    std::fs::remove_file(&path).unwrap();
+    // SAFETY: zero is valid for each of its numbers, and means the whole file.
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    lock.l_type = libc::F_WRLCK.try_into().unwrap();
+    // SAFETY: only reads the lock.
+    assert_eq!(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLK, &raw const lock) }, 0);
+    let is_locked = || {
+        // A lock that belongs to the other open file, so that this process's is in its way.
+        let mut there = lock;
+        // SAFETY: there is room for the answer.
+        let result = unsafe { libc::fcntl(other.as_raw_fd(), libc::F_OFD_GETLK, &raw mut there) };
+        assert_eq!(result, 0);
+        there.l_type == lock.l_type
+    };
+    assert!(is_locked());
+    let registered = poller.register(&file, Token(1), Interest::READABLE, Mode::Level).unwrap();
+    assert!(is_locked());
+    let again = poller.register(&file, Token(2), Interest::READABLE, Mode::Level).unwrap_err();
+    assert_eq!(again.error().kind(), ErrorKind::AlreadyExists);
+    assert!(is_locked());
+    drop(registered);
+    assert!(is_locked());
 }
 
 #[cfg(unix)]
