@@ -136,13 +136,16 @@ pub fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
 #[cfg(unix)]
 pub fn accept_unix(listener: &UnixListener) -> io::Result<(UnixStream, unix::SocketAddr)> {
     let (stream, peer) = at_once::accept(&SockRef::from(listener))?;
+    let stream = UnixStream::from(stream);
     #[cfg(any(target_os = "android", target_os = "linux"))]
     if let Some(name) = peer.as_abstract_namespace() {
-        return Ok((stream.into(), unix::SocketAddr::from_abstract_name(name)?));
+        return Ok((stream, unix::SocketAddr::from_abstract_name(name)?));
     }
-    // The address without a name is that of an empty path.
+    // The address without a name is that of an empty path. std makes none of a path that leaves no
+    // room for a zero byte after it, but knows it when the kernel tells.
     let path = peer.as_pathname().unwrap_or(Path::new(""));
-    Ok((stream.into(), unix::SocketAddr::from_pathname(path)?))
+    let peer = unix::SocketAddr::from_pathname(path).or_else(|_| stream.peer_addr())?;
+    Ok((stream, peer))
 }
 
 /// Sockets that are non-blocking from the start, on the systems of socket2's `accept4`.

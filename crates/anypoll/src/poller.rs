@@ -13,7 +13,7 @@ use crate::interest::{Interest, Mode};
 use crate::readiness::{Deadline, OnSignal, Readiness, Repeat, Slot};
 use crate::registered::{RegisterError, Registered};
 use crate::source::Source;
-use crate::sys::{self, Handle, OwnedHandle, RawHandle};
+use crate::sys::{self, Handle, RawHandle};
 use crate::waker::Waker;
 
 /// Watches any number of objects and reports which can be used now.
@@ -38,8 +38,9 @@ impl RefUnwindSafe for Inner {}
 
 #[derive(Debug)]
 struct AlwaysReady {
-    /// Tells whether the descriptor still names the object that was registered under it.
-    duplicate: OwnedHandle,
+    /// Tells whether the handle still names the object that was registered under it. No duplicate:
+    /// closing one would end the process's record locks on a file (`F_SETLK` in fcntl(2)).
+    identity: sys::Identity,
     slot: Slot,
 }
 
@@ -357,10 +358,10 @@ impl Poller {
         interest: Interest,
         mode: Mode,
     ) -> io::Result<()> {
-        let duplicate = sys::duplicate(handle)?;
+        let identity = sys::identity(handle)?;
         let mut objects = self.always_ready();
         if let Some(old) = objects.get(&sys::raw(handle)) {
-            if sys::is_same_object(&old.duplicate, handle)? {
+            if old.identity == identity {
                 return Err(said(io::ErrorKind::AlreadyExists.into()));
             }
             self.readiness().remove(&old.slot);
@@ -368,7 +369,7 @@ impl Poller {
         // As above, the other way round.
         let _ = self.selector().remove(handle);
         let slot = self.always_ready_slot(token, interest, mode);
-        objects.insert(sys::raw(handle), AlwaysReady { duplicate, slot });
+        objects.insert(sys::raw(handle), AlwaysReady { identity, slot });
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use crate::event::Token;
 use crate::interest::{Interest, Mode};
 use crate::poller::Poller;
 use crate::source::Source;
+use crate::sys;
 
 /// An object that a [`Poller`] watches, and the watching of it.
 ///
@@ -56,8 +57,10 @@ impl<S: Source> Registered<S> {
         let mut this = ManuallyDrop::new(self);
         // SAFETY: `this` is neither used again nor dropped, so each field leaves it once.
         let source = unsafe { ptr::read(&raw const this.source) };
-        // SAFETY: as above; the other fields own nothing.
+        // SAFETY: as above.
         unsafe { ptr::drop_in_place(&raw mut this.poller) };
+        // SAFETY: as above; a mutex owns memory on some systems, and the other fields own nothing.
+        unsafe { ptr::drop_in_place(&raw mut this.interest) };
         source
     }
 }
@@ -70,6 +73,9 @@ impl<S: Source + ?Sized> Registered<S> {
     }
 
     /// The object, as [`get_ref`](Self::get_ref).
+    ///
+    /// Not to be replaced: another object in its place is not watched, and the watching of the old
+    /// one stays behind, even after the drop.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.source
     }
@@ -115,7 +121,7 @@ impl<S: Source + ?Sized> Registered<S> {
     }
 
     /// Runs a call on the object, and re-arms [`Mode::Edge`] for `interest` if it would have
-    /// blocked.
+    /// blocked, or is a `connect` that goes on.
     ///
     /// For everything that is neither `Read` nor `Write`: `accept`, `recv_from`, `connect`. No lock
     /// is held meanwhile. Where the kernel has edges this costs one predictable branch.
@@ -158,7 +164,7 @@ impl<S: Source + ?Sized> Registered<S> {
     }
 
     fn seen<T>(&self, interest: Interest, result: io::Result<T>) -> io::Result<T> {
-        if self.rearms && matches!(&result, Err(e) if e.kind() == io::ErrorKind::WouldBlock) {
+        if self.rearms && result.as_ref().is_err_and(sys::would_block) {
             self.rearm(interest)?;
         }
         result

@@ -136,6 +136,31 @@ fn any_socket_is_asked() {
     assert_eq!(net::connected(&pipe.0).unwrap_err().raw_os_error(), Some(libc::ENOTSOCK));
 }
 
+/// One that leaves no room for the zero byte after it, which std cannot make but can hold.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_longest_name() {
+    let directory = std::env::temp_dir().join(format!("anypoll-names-{}", std::process::id()));
+    std::fs::create_dir(&directory).unwrap();
+    let path = directory.join("listener");
+    let listener = UnixListener::bind(&path).unwrap();
+    let client = rustix::net::socket_with(
+        rustix::net::AddressFamily::UNIX,
+        rustix::net::SocketType::STREAM,
+        rustix::net::SocketFlags::CLOEXEC,
+        None,
+    )
+    .unwrap();
+    let mut name = directory.join("n").into_os_string().into_string().unwrap();
+    name.extend(std::iter::repeat_n('n', 108 - name.len()));
+    let name_address = rustix::net::SocketAddrUnix::new(&name).unwrap();
+    rustix::net::bind(&client, &name_address).unwrap();
+    rustix::net::connect(&client, &rustix::net::SocketAddrUnix::new(&path).unwrap()).unwrap();
+    let (_, peer) = net::accept_unix(&listener).unwrap();
+    assert_eq!(peer.as_pathname(), Some(name.as_ref()));
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn an_abstract_name() {

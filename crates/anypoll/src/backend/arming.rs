@@ -27,10 +27,12 @@ impl Arming {
     }
 
     /// A call in these directions would have blocked. Returns whether that changed anything.
+    ///
+    /// An error that was reported is fetched by then, in whichever direction: another is news.
     pub(super) fn rearm(&mut self, directions: Interest) -> bool {
         let asked = directions & self.interest;
         let known = self.watching && self.armed.contains(asked);
-        if self.mode != Mode::Edge || asked.is_empty() || known {
+        if self.mode != Mode::Edge || directions.is_empty() || known {
             return false;
         }
         self.armed |= asked;

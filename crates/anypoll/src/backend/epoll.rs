@@ -206,10 +206,13 @@ impl Epoll {
     }
 }
 
+/// The kernel refuses a buffer that could hold more bytes than an `i32` says.
+const MOST_RECORDS: usize = i32::MAX as usize / size_of::<libc::epoll_event>();
+
 /// Where the kernel may write, and how many records. An `Event` is one.
 fn spare(events: &mut Vec<Event>, limit: usize) -> (*mut libc::epoll_event, i32) {
     let spare = events.spare_capacity_mut();
-    let room = i32::try_from(limit.min(spare.len())).unwrap_or(i32::MAX);
+    let room = i32::try_from(limit.min(spare.len()).min(MOST_RECORDS)).unwrap_or(i32::MAX);
     (spare.as_mut_ptr().cast(), room)
 }
 

@@ -36,10 +36,12 @@ impl<X> Object<X> {
         arming: Arming,
         extra: impl FnOnce(&OwnedHandle) -> Result<X, AddError>,
     ) -> Result<Self, AddError> {
-        let duplicate = sys::duplicate(handle)?;
-        if sys::is_always_ready(&duplicate)? {
+        // Asked before there is a duplicate: closing that one would end the process's record locks
+        // on a file (`F_SETLK` in fcntl(2)).
+        if sys::is_always_ready(handle)? {
             return Err(AddError::AlwaysReady);
         }
+        let duplicate = sys::duplicate(handle)?;
         let extra = extra(&duplicate)?;
         Ok(Self { id: 0, handle: sys::raw(handle), duplicate, token, arming, extra })
     }

@@ -24,6 +24,13 @@ pub(crate) fn duplicate(fd: BorrowedFd<'_>) -> io::Result<Number> {
 }
 
 /// There is nothing to tell two objects apart by.
+pub(crate) type Identity = ();
+
+#[allow(clippy::unnecessary_wraps, reason = "elsewhere it may fail")]
+pub(crate) fn identity(_: BorrowedFd<'_>) -> io::Result<Identity> {
+    Ok(())
+}
+
 #[allow(clippy::unnecessary_wraps, reason = "elsewhere it may fail")]
 pub(crate) fn is_same_object(_number: &Number, _fd: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(true)

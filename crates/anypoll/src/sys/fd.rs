@@ -44,6 +44,13 @@ pub(crate) fn is_always_ready(fd: impl AsFd) -> io::Result<bool> {
     Ok(kind.is_file() || kind.is_dir())
 }
 
+/// Whether a call that could not be done at once goes on, or can be tried again, when its object is
+/// ready: a `connect` too.
+pub(crate) fn would_block(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock
+        || matches!(error.raw_os_error(), Some(libc::EINPROGRESS | libc::EALREADY))
+}
+
 /// Whether a connection goes on being made, after an error of the call that started it. A signal
 /// does not stop it either.
 #[cfg(feature = "net")]

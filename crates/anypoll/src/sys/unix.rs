@@ -3,6 +3,7 @@
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
+use std::time::SystemTime;
 
 use super::fd::metadata;
 
@@ -23,10 +24,23 @@ pub(crate) fn duplicate(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     fd.try_clone_to_owned()
 }
 
-/// Whether a descriptor that was duplicated before still names the same object. Objects without an
-/// inode of their own (eventfd, epoll) all look the same.
+/// Tells objects apart that have the same handle, one after the other. Those without an inode of
+/// their own (eventfd, epoll) all look the same.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    device: u64,
+    inode: u64,
+    /// The number of an inode that is gone is given again.
+    created: Option<SystemTime>,
+}
+
+pub(crate) fn identity(fd: BorrowedFd<'_>) -> io::Result<Identity> {
+    let of = metadata(fd)?;
+    Ok(Identity { device: of.dev(), inode: of.ino(), created: of.created().ok() })
+}
+
+/// Whether a descriptor that was duplicated before still names the same object.
 pub(crate) fn is_same_object(duplicate: &OwnedFd, fd: BorrowedFd<'_>) -> io::Result<bool> {
-    let identity = |fd| metadata(fd).map(|m| (m.dev(), m.ino()));
     Ok(identity(duplicate.as_fd())? == identity(fd)?)
 }
 

@@ -186,8 +186,21 @@ pub(crate) fn always_ready_refused() -> io::Error {
     io::ErrorKind::PermissionDenied.into()
 }
 
+/// Of what is always ready, which nothing is here.
+pub(crate) type Identity = ();
+
 #[allow(clippy::unnecessary_wraps, reason = "other systems ask the kernel")]
-pub(crate) fn is_always_ready(_: &OwnedHandle) -> io::Result<bool> {
+pub(crate) fn identity(_: Handle<'_>) -> io::Result<Identity> {
+    Ok(())
+}
+
+/// Whether a call could not be done at once: a `connect` too.
+pub(crate) fn would_block(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock
+}
+
+#[allow(clippy::unnecessary_wraps, reason = "other systems ask the kernel")]
+pub(crate) fn is_always_ready(_: Handle<'_>) -> io::Result<bool> {
     Ok(false)
 }
 

@@ -19,8 +19,10 @@ on_every_backend! {
     an_interrupt_ends_one_wait
     an_interrupt_brings_what_there_is
     a_posted_event_is_reported_once
+    #[cfg(target_os = "linux")] more_room_than_the_kernel_takes
     #[cfg(unix)] what_never_blocks_is_ready
     #[cfg(unix)] what_never_blocks_can_be_refused
+    #[cfg(target_os = "linux")] what_never_blocks_keeps_its_locks
     #[cfg(unix)] what_never_blocks_ends_an_endless_wait
 }
 
@@ -228,6 +230,23 @@ fn a_posted_event_is_reported_once(backend: Backend) {
     });
 }
 
+/// A buffer of more than `i32::MAX` bytes, which costs nothing until it is written to.
+#[cfg(target_os = "linux")]
+fn more_room_than_the_kernel_takes(backend: Backend) {
+    if usize::BITS == 32 {
+        return;
+    }
+    let poller = poller(backend);
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let _reader = poller.register(reader, Token(1), Interest::READABLE, Mode::Level).unwrap();
+    writer.write_all(b"x").unwrap();
+    let mut events = Events::with_capacity(180_000_000);
+    for timeout in [Duration::ZERO, Duration::from_millis(1), Duration::from_micros(1)] {
+        poller.wait(&mut events, Some(timeout)).unwrap();
+        assert_eq!(tokens(&events), [1]);
+    }
+}
+
 /// A file, a directory, and a device that epoll cannot watch; each open for what it allows.
 #[cfg(unix)]
 fn never_blocking() -> [File; 3] {
@@ -296,6 +315,39 @@ fn what_never_blocks_can_be_refused(backend: Backend) {
         expect_nothing(&poller);
         assert_eq!(poller.remove(&object).unwrap_err().kind(), ErrorKind::NotFound);
     }
+}
+
+/// A process loses its record locks on a file when it closes any descriptor of it.
+#[cfg(target_os = "linux")]
+fn what_never_blocks_keeps_its_locks(backend: Backend) {
+    use std::os::fd::AsRawFd;
+
+    let poller = poller(backend);
+    let path = std::env::temp_dir().join(format!("anypoll-{}-{backend:?}", std::process::id()));
+    let open = || File::options().create(true).append(true).open(&path).unwrap();
+    let (file, other) = (open(), open());
+    std::fs::remove_file(&path).unwrap();
+    // SAFETY: zero is valid for each of its numbers, and means the whole file.
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    lock.l_type = libc::F_WRLCK.try_into().unwrap();
+    // SAFETY: only reads the lock.
+    assert_eq!(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLK, &raw const lock) }, 0);
+    let is_locked = || {
+        // A lock that belongs to the other open file, so that this process's is in its way.
+        let mut there = lock;
+        // SAFETY: there is room for the answer.
+        let result = unsafe { libc::fcntl(other.as_raw_fd(), libc::F_OFD_GETLK, &raw mut there) };
+        assert_eq!(result, 0);
+        there.l_type == lock.l_type
+    };
+    assert!(is_locked());
+    let registered = poller.register(&file, Token(1), Interest::READABLE, Mode::Level).unwrap();
+    assert!(is_locked());
+    let again = poller.register(&file, Token(2), Interest::READABLE, Mode::Level).unwrap_err();
+    assert_eq!(again.error().kind(), ErrorKind::AlreadyExists);
+    assert!(is_locked());
+    drop(registered);
+    assert!(is_locked());
 }
 
 #[cfg(unix)]

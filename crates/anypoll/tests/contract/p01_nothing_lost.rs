@@ -12,6 +12,8 @@ use anypoll::{Backend, Conditions, Events, Interest, Mode, Poller, Registered, T
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, ConnectionCommon, RootCertStore};
 use rustls::{ServerConfig, ServerConnection, SideData};
+#[cfg(unix)]
+use socket2::{Domain, Socket, Type};
 
 use crate::support::{
     MODES, PATIENCE, Stream, both, empty, expect_nothing, fill, look, on_every_backend, pipe,
@@ -27,6 +29,7 @@ on_every_backend! {
     edge_with_read_and_write_of_a_reference
     edge_with_vectored_io
     edge_with_accept
+    #[cfg(unix)] edge_with_connect
     edge_with_recv_from
     edge_with_rearm
     edge_partly_drained
@@ -219,6 +222,22 @@ fn edge_with_accept(backend: Backend) {
         assert_eq!(accepted, clients.collect());
         expect_nothing(&poller);
     }
+}
+
+/// A socket that is not connected looks hung up, which is reported before the connection is begun.
+#[cfg(unix)]
+fn edge_with_connect(backend: Backend) {
+    let listener = tcp_listener();
+    let address = listener.local_addr().unwrap().into();
+    let poller = poller(backend);
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let socket = poller.register(socket, Token(1), Interest::WRITABLE, Mode::Edge).unwrap();
+    wait_for(&poller, &[1]);
+    let begun = socket.try_io(Interest::WRITABLE, |socket| socket.connect(&address));
+    assert_eq!(begun.unwrap_err().raw_os_error(), Some(libc::EINPROGRESS));
+    while !wait_for(&poller, &[1])[&Token(1)].intersects(Conditions::WRITE) {}
+    assert!(net::connected(&socket).unwrap());
 }
 
 fn edge_with_recv_from(backend: Backend) {

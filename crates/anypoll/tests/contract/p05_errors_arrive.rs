@@ -24,6 +24,7 @@ on_every_backend! {
     a_half_close_arrives_with_readable
     an_error_after_an_edge_was_reported
     an_error_in_the_middle_of_a_write
+    #[cfg(unix)] each_error_of_many
 }
 
 const NONE: Conditions = Conditions::READ.intersection(Conditions::WRITE);
@@ -281,6 +282,27 @@ fn an_error_after_an_edge_was_reported(backend: Backend) {
         wait_for_some(&ours, ERROR | HANG_UP, reset, "reset");
         let error = ours.get_ref().take_error().unwrap().unwrap();
         assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    }
+}
+
+/// A socket whose peer is not there has an error for each datagram, and goes on.
+#[cfg(unix)]
+fn each_error_of_many(backend: Backend) {
+    for mode in [Mode::Level, Mode::Edge] {
+        for interest in [Interest::NONE, Interest::READABLE, Interest::WRITABLE, both()] {
+            let poller = poller(backend);
+            let (ours, theirs) = udp_pair();
+            drop(theirs);
+            ours.set_nonblocking(true).unwrap();
+            let ours = poller.register(ours, Token(1), interest, mode).unwrap();
+            for _ in 0..3 {
+                ours.get_ref().send(b"x").unwrap();
+                while !wait_for(&poller, &[1])[&Token(1)].intersects(ERROR) {}
+                let receive = || ours.try_io(Interest::READABLE, |ours| ours.recv(&mut [0]));
+                assert_eq!(receive().unwrap_err().kind(), ErrorKind::ConnectionRefused);
+                assert_eq!(receive().unwrap_err().kind(), ErrorKind::WouldBlock);
+            }
+        }
     }
 }
 
