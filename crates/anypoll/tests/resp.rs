@@ -183,7 +183,10 @@ fn server(name: &str) -> Server {
 
 impl Server {
     fn connect(&self) -> TcpStream {
-        TcpStream::connect(self.1).unwrap()
+        let stream = TcpStream::connect(self.1).unwrap();
+        // A reply that is missing is to end the test.
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream
     }
 }
 
