@@ -261,6 +261,15 @@ fn many_clients(name: &str) {
         assert!(received == reply.as_bytes());
     }
     writing.join().unwrap();
+
+    // One reply that no buffer takes.
+    write!(slow, "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n{}", &request[14..]).unwrap();
+    write!(slow, "MGET{}\r\n", " k".repeat(32)).unwrap();
+    expect(&slow, "+OK\r\n*32\r\n");
+    for _ in 0..32 {
+        slow.read_exact(&mut received).unwrap();
+        assert!(received == reply.as_bytes());
+    }
     slow.shutdown(Shutdown::Write).unwrap();
     expect_end(&slow);
 }
