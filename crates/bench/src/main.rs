@@ -11,6 +11,7 @@
 
 mod counts;
 mod measure;
+mod parts;
 mod peers;
 mod report;
 mod workloads;
