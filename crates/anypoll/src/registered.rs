@@ -20,10 +20,11 @@ use crate::sys;
 /// or after a removal by another thread, when every wait that was running at the time of the removal
 /// has returned and its events were looked at. [`Poller::interrupt`] or a wake makes one return.
 ///
-/// There is no `Deref`: [`get_ref`](Self::get_ref) reaches the object. It lends the object's
-/// descriptor, so another poller, rustix or `socket2::SockRef` take it as it is. Where the object has them,
-/// `Read` and `Write` are here too, for `Registered<S>` and for `&Registered<S>`. Two halves of one
-/// connection share an `Arc<Registered<S>>`. `Box<Registered<dyn Source>>` holds any kind.
+/// There is no `Deref`, and nothing that would let the object be replaced:
+/// [`get_ref`](Self::get_ref) reaches it, and it lends its descriptor, so another poller, rustix or
+/// `socket2::SockRef` take a registration as they take the object. Where the object has them, `Read`
+/// and `Write` are here too, for `Registered<S>` and for `&Registered<S>`. Two halves of one connection
+/// share an `Arc<Registered<S>>`. `Box<Registered<dyn Source>>` holds any kind.
 ///
 /// A duplicate of the object (`try_clone`) is not watched, but keeps it open: a listener that was
 /// duplicated goes on listening after its registration was dropped.
@@ -70,14 +71,6 @@ impl<S: Source + ?Sized> Registered<S> {
     /// kernel has no edges, tell a would-block to [`rearm`](Self::rearm).
     pub fn get_ref(&self) -> &S {
         &self.source
-    }
-
-    /// The object, as [`get_ref`](Self::get_ref).
-    ///
-    /// Not to be replaced: another object in its place is not watched, and the watching of the old
-    /// one stays behind, even after the drop.
-    pub fn get_mut(&mut self) -> &mut S {
-        &mut self.source
     }
 
     /// The poller that watches the object.

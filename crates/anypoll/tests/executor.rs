@@ -1,6 +1,6 @@
 //! The example of an async executor, with clients that talk all at once, on every backend.
 
-#[path = "../examples/executor.rs"]
+#[path = "../examples/executor/main.rs"]
 #[allow(dead_code, reason = "a test has no main")]
 mod executor;
 #[path = "contract/support.rs"]

@@ -12,6 +12,7 @@
 
 mod counts;
 mod measure;
+mod parts;
 mod peers;
 mod report;
 mod runtimes;

@@ -2,8 +2,11 @@
 //! work in turn, and only times of one round are divided.
 
 use crate::peers::{Anypoll, Calloop, Floor, Mio, Mode, Peer, Polling};
-use crate::workloads as work;
+use crate::{parts, workloads as work};
+use std::sync::mpsc;
 use std::time::Duration;
+
+use anypoll::timers::Timers;
 
 /// One workload: what each peer's slice took. `None` where the peer lacks what it takes.
 pub(crate) struct Workload {
@@ -70,6 +73,17 @@ macro_rules! workload {
     (! $run:ident $peer:ident ($($argument:expr),*)) => { work::$run::<$peer>($($argument),*) };
 }
 
+/// A workload for the channels or the timers that are named.
+macro_rules! part {
+    ($list:ident, $name:expr, $trait:ident :: $run:ident $arguments:tt, $($peer:ty),*) => {{
+        let slices: Vec<(&'static str, Slice)> = vec![$((
+            <$peer as parts::$trait>::NAME,
+            Box::new(move || parts::$run::<$peer> $arguments),
+        )),*];
+        $list.push(Workload { name: $name.into(), goals: &[], slices });
+    }};
+}
+
 const FLOOR: (&str, f64) = (Floor::NAME, 0.99);
 const MIO: (&str, f64) = (Mio::NAME, 1.0);
 
@@ -118,5 +132,34 @@ pub(crate) fn workloads(pipes: usize) -> Vec<Workload> {
     }
     let name = format!("begin and end to watch, {} objects", pipes.min(10_000));
     workload!(list, name, &[FLOOR], &[Mode::Edge], register(pipes.min(10_000), Mode::Edge));
+    parts(&mut list);
     list
+}
+
+fn parts(list: &mut Vec<Workload>) {
+    type Crossbeam = parts::WithMio<crossbeam_channel::Receiver<usize>>;
+    type Std = parts::WithMio<mpsc::Receiver<usize>>;
+    use parts::{AnypollChannel, DelayQueue, LazyHeap, Tree};
+
+    let name = "channel, a message, then a wait";
+    part!(list, name, Channel::one_message(20_000), AnypollChannel, Crossbeam, Std);
+    for senders in [1, 4] {
+        let name = format!("channel, {senders} sending threads");
+        let count = 40_000 / senders;
+        part!(list, name, Channel::channel(senders, count), AnypollChannel, Crossbeam, Std);
+    }
+    for live in [1_000, 1_000_000] {
+        let name = format!("timers, {live} live, one begins anew");
+        part!(
+            list,
+            name,
+            Deadlines::reset(live, 100_000),
+            Timers<usize>,
+            Tree,
+            LazyHeap,
+            DelayQueue
+        );
+        let name = format!("timers, {live} inserted, then expired");
+        part!(list, name, Deadlines::expire(live), Timers<usize>, Tree, LazyHeap);
+    }
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::counts::Count;
 use crate::measure::Ratio;
-use crate::runtimes;
+use crate::{parts, runtimes};
 
 pub(crate) struct Row {
     pub(crate) name: String,
@@ -44,23 +44,12 @@ impl Report {
             self.rounds
         )?;
         writeln!(out, "{}\n", machine())?;
-        writeln!(out, "| workload | {} |", PEERS.join(" | "))?;
-        writeln!(out, "|---|{}", "---|".repeat(PEERS.len()))?;
-        for row in &self.rows {
-            write!(out, "| {} |", row.name)?;
-            for peer in PEERS {
-                let Some(ratio) = row.ratios.iter().find(|ratio| ratio.peer == peer) else {
-                    write!(out, " |")?;
-                    continue;
-                };
-                let goal = row.goals.iter().find(|(name, _)| *name == peer).map(|(_, goal)| *goal);
-                let mark = if goal.is_some_and(|goal| ratio.median < goal) { "**" } else { "" };
-                let (low, high) = ratio.quartiles;
-                write!(out, " {mark}{:.2}{mark} ({low:.2} to {high:.2}) |", ratio.median)?;
-            }
-            writeln!(out)?;
-        }
+        self.write_table(out, &PEERS)?;
         self.write_runtimes(out)?;
+        writeln!(out, "\n## Channels\n")?;
+        self.write_table(out, parts::CHANNELS)?;
+        writeln!(out, "\n## Timers\n")?;
+        self.write_table(out, parts::TIMERS)?;
         writeln!(out, "\n## Counts\n")?;
         if self.counts.is_empty() {
             return writeln!(out, "None: valgrind and strace have to be installed for them.");
@@ -100,6 +89,32 @@ impl Report {
                 Some((own, ours)) => writeln!(out, " {own:.2} | {ours:.2} |")?,
                 None => writeln!(out, " | |")?,
             }
+        }
+        Ok(())
+    }
+
+    /// The rows in which any of these peers took part.
+    fn rows(&self, peers: &[&str]) -> Vec<&Row> {
+        let is_among = |row: &&Row| row.ratios.iter().any(|ratio| peers.contains(&ratio.peer));
+        self.rows.iter().filter(is_among).collect()
+    }
+
+    fn write_table(&self, out: &mut String, peers: &[&str]) -> std::fmt::Result {
+        writeln!(out, "| workload | {} |", peers.join(" | "))?;
+        writeln!(out, "|---|{}", "---|".repeat(peers.len()))?;
+        for row in self.rows(peers) {
+            write!(out, "| {} |", row.name)?;
+            for peer in peers {
+                let Some(ratio) = row.ratios.iter().find(|ratio| ratio.peer == *peer) else {
+                    write!(out, " |")?;
+                    continue;
+                };
+                let goal = row.goals.iter().find(|(name, _)| name == peer).map(|(_, goal)| *goal);
+                let mark = if goal.is_some_and(|goal| ratio.median < goal) { "**" } else { "" };
+                let (low, high) = ratio.quartiles;
+                write!(out, " {mark}{:.2}{mark} ({low:.2} to {high:.2}) |", ratio.median)?;
+            }
+            writeln!(out)?;
         }
         Ok(())
     }
@@ -154,11 +169,12 @@ impl Report {
     /// A bar for each peer in each workload, on a logarithmic axis.
     fn plot(&self, path: &str) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         const BAR: usize = 7;
+        let rows = self.rows(&PEERS);
         let row_height = (PEERS.len() + 1) * BAR;
-        let height = u32::try_from(self.rows.len() * row_height + 90)?;
+        let height = u32::try_from(rows.len() * row_height + 90)?;
         let root = SVGBackend::new(path, (1000, height)).into_drawing_area();
         root.fill(&WHITE)?;
-        let lines = self.rows.len() * (PEERS.len() + 1);
+        let lines = rows.len() * (PEERS.len() + 1);
         let mut chart = ChartBuilder::on(&root)
             .caption(
                 "A peer's time over anypoll's (above 1: anypoll is the faster)",
@@ -174,7 +190,7 @@ impl Report {
             .disable_y_axis()
             .x_label_formatter(&|x| format!("{x}"))
             .draw()?;
-        for (i, row) in self.rows.iter().enumerate() {
+        for (i, row) in rows.into_iter().enumerate() {
             let top = lines - i * (PEERS.len() + 1);
             for (j, peer) in PEERS.iter().enumerate() {
                 let Some(ratio) = row.ratios.iter().find(|ratio| ratio.peer == *peer) else {

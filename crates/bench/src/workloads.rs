@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::measure::percentile;
 use crate::peers::{Mode, Peer, WAKE};
 
-fn seconds(start: Instant, operations: usize) -> f64 {
+pub(crate) fn seconds(start: Instant, operations: usize) -> f64 {
     start.elapsed().as_secs_f64() / operations as f64
 }
 

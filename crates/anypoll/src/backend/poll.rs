@@ -239,7 +239,11 @@ impl Selector for Poll {
     ) -> io::Result<()> {
         check(interest)?;
         let mut state = self.lock();
-        let key = state.sources.find(fd)?;
+        let mut key = state.sources.find(fd)?;
+        if mode == Mode::Oneshot {
+            // The one report is not to be about what was there before.
+            key = state.sources.rename(key);
+        }
         if let Some(object) = state.sources.get_mut(key) {
             object.token = token;
             object.arming = Arming::new(interest, mode);

@@ -94,6 +94,19 @@ impl<X> Sources<X> {
         self.slots[key.index].as_mut().filter(|object| object.id == key.id)
     }
 
+    /// Names the object anew, so that what was found out under the old name is outdated.
+    #[allow(dead_code, reason = "the completion state machine knows what is outdated")]
+    pub(super) fn rename(&mut self, key: Key) -> Key {
+        self.last_id += 1;
+        let renamed = Key { id: self.last_id, ..key };
+        if let Some(object) = self.get_mut(key) {
+            object.id = renamed.id;
+            let handle = object.handle;
+            self.by_handle.insert(handle, renamed);
+        }
+        renamed
+    }
+
     /// Makes the handle free for another registration; the object stays until it is taken.
     pub(super) fn unname(&mut self, key: Key) {
         let Some(handle) = self.get_mut(key).map(|object| object.handle) else { return };

@@ -1,22 +1,18 @@
 //! An async executor for one thread, made to be copied: futures over registered objects, timers,
 //! tasks. No `unsafe`, and no run queue: a task's waker is an `anypoll::Waker`, so what is to be
 //! polled next is what the next wait reports.
-//!
-//! `main` is an echo server that closes idle connections. Try it:
-//! `cargo run --example executor`, then `nc` to the address that it prints.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::poll_fn;
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{self, ErrorKind};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use anypoll::timers::Timers;
-use anypoll::{Events, Interest, Mode, Poller, Registered, Source, Token, net};
+use anypoll::{Events, Interest, Mode, Poller, Registered, Source, Token};
 
 /// Runs futures.
 pub(crate) struct Executor {
@@ -99,7 +95,7 @@ impl Executor {
     }
 
     /// Watches an object, which must be non-blocking.
-    fn register<S: Source>(self: &Rc<Self>, source: S) -> io::Result<Async<S>> {
+    pub(crate) fn register<S: Source>(self: &Rc<Self>, source: S) -> io::Result<Async<S>> {
         let token = self.token();
         let both = Interest::READABLE | Interest::WRITABLE;
         let object = self.poller.register(source, token, both, Mode::Edge)?;
@@ -109,7 +105,11 @@ impl Executor {
     }
 
     /// What the future gives, or `None` if that takes longer.
-    async fn timeout<T>(&self, after: Duration, future: impl Future<Output = T>) -> Option<T> {
+    pub(crate) async fn timeout<T>(
+        &self,
+        after: Duration,
+        future: impl Future<Output = T>,
+    ) -> Option<T> {
         let (mut future, deadline, mut key) = (pin!(future), Instant::now() + after, None);
         poll_fn(|context| {
             let polled = future.as_mut().poll(context).map(Some);
@@ -128,7 +128,7 @@ impl Executor {
 }
 
 /// An object whose calls can be awaited, by one reader and one writer at a time.
-struct Async<S: Source> {
+pub(crate) struct Async<S: Source> {
     object: Registered<S>,
     waiting: Rc<Waiting>,
     executor: Rc<Executor>,
@@ -136,7 +136,7 @@ struct Async<S: Source> {
 
 impl<S: Source> Async<S> {
     /// Calls until it would not have blocked.
-    async fn io<T>(
+    pub(crate) async fn io<T>(
         &self,
         direction: Interest,
         mut call: impl FnMut(&S) -> io::Result<T>,
@@ -158,40 +158,4 @@ impl<S: Source> Drop for Async<S> {
     fn drop(&mut self) {
         self.executor.objects.borrow_mut().remove(&self.object.token());
     }
-}
-
-async fn echo(executor: Rc<Executor>, stream: TcpStream, idle: Duration) -> io::Result<()> {
-    let stream = executor.register(stream)?;
-    let mut buf = [0; 4096];
-    loop {
-        let read = stream.io(Interest::READABLE, |mut stream| stream.read(&mut buf));
-        let Some(count) = executor.timeout(idle, read).await else { return Ok(()) };
-        let mut rest = &buf[..count?];
-        if rest.is_empty() {
-            return Ok(());
-        }
-        while !rest.is_empty() {
-            let count = stream.io(Interest::WRITABLE, |mut stream| stream.write(rest)).await?;
-            rest = &rest[count..];
-        }
-    }
-}
-
-/// Serves for ever.
-pub(crate) async fn serve(executor: Rc<Executor>, listener: TcpListener, idle: Duration) {
-    listener.set_nonblocking(true).unwrap();
-    let listener = executor.register(listener).unwrap();
-    loop {
-        let (stream, _) = listener.io(Interest::READABLE, net::accept).await.unwrap();
-        let echo = echo(executor.clone(), stream, idle);
-        executor.spawn(async { drop(echo.await) });
-    }
-}
-
-fn main() -> io::Result<()> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    println!("echo on {}", listener.local_addr()?);
-    let executor = Executor::new(Poller::new()?);
-    executor.spawn(serve(executor.clone(), listener, Duration::from_secs(30)));
-    executor.run()
 }

@@ -1,0 +1,199 @@
+//! The example of a terminal program, in a terminal: a shell in tmux runs it.
+#![cfg(unix)]
+
+use std::cell::Cell;
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// A tmux server of its own, with one window.
+struct Tmux {
+    name: String,
+    /// How many lines the shell was given: what an earlier one has left on the screen is told apart.
+    lines: Cell<usize>,
+}
+
+/// `None` if there is no tmux.
+fn tmux(test: &str) -> Option<Tmux> {
+    let version = Command::new("tmux").arg("-V").stdout(Stdio::null()).status();
+    if version.is_err() {
+        // Past the harness, which would keep it to itself.
+        let _ = writeln!(std::io::stderr(), "SKIPPED: {test}: there is no tmux");
+        return None;
+    }
+    let name = format!("anypoll-{test}-{}", std::process::id());
+    let tmux = Tmux { name, lines: Cell::new(0) };
+    tmux.run(&["new-session", "-d", "-x", "80", "-y", "24", "PS1='$ ' ENV= HISTFILE= exec sh -i"]);
+    Some(tmux)
+}
+
+impl Tmux {
+    fn run(&self, args: &[&str]) -> String {
+        let output = Command::new("tmux")
+            .args(["-L", &self.name, "-f", "/dev/null"])
+            .args(args)
+            .env_remove("TMUX")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{args:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.run(&["capture-pane", "-p"]).lines().map(str::to_owned).collect()
+    }
+
+    /// Waits for the screen to show what is looked for.
+    fn see<T>(&self, what: &str, look: impl Fn(&[String]) -> Option<T>) -> T {
+        let start = Instant::now();
+        loop {
+            let lines = self.lines();
+            if let Some(seen) = look(&lines) {
+                return seen;
+            }
+            assert!(start.elapsed() < Duration::from_secs(30), "no {what}: {lines:#?}");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn see_line(&self, expected: &str) {
+        self.see(expected, |lines| lines.iter().any(|line| line == expected).then_some(()));
+    }
+
+    /// What is behind a word at the beginning of a line.
+    fn see_after(&self, word: &str) -> String {
+        self.see(word, |lines| lines.iter().find_map(|line| Some(line.strip_prefix(word)?.into())))
+    }
+
+    fn keys(&self, keys: &[&str]) {
+        self.run(&[&["send-keys"], keys].concat());
+    }
+
+    /// Gives the shell a line.
+    fn shell(&self, line: &str) {
+        self.lines.set(self.lines.get() + 1);
+        let number = self.lines.get();
+        self.keys(&["-l", &format!("clear; {line}; echo line {number}: $?")]);
+        self.keys(&["Enter"]);
+    }
+
+    /// Waits until the shell is done with its last line.
+    fn status(&self) -> String {
+        self.see_after(&format!("line {}: ", self.lines.get()))
+    }
+
+    fn start(&self) -> Option<Pid> {
+        let profile =
+            std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().to_owned();
+        let example = profile.join("examples/terminal");
+        assert!(example.exists(), "`cargo test` builds it, or `cargo build --example terminal`");
+        // The number is that of the program, which takes the inner shell's place.
+        let word = format!("process {} ", self.lines.get());
+        self.shell(&format!("sh -c 'echo {word}$$; read go; exec {}'", example.display()));
+        let pid = Pid::from_raw(self.see_after(&word).parse().unwrap());
+        self.keys(&["Enter"]);
+        self.see_line("window 80 x 24");
+        // The shell has the same open terminal: whether it blocks is one flag for both.
+        #[cfg(target_os = "linux")]
+        {
+            let info = std::fs::read_to_string(format!("/proc/{}/fdinfo/0", pid.unwrap())).unwrap();
+            let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap();
+            assert_eq!(i32::from_str_radix(flags.trim(), 8).unwrap() & libc::O_NONBLOCK, 0);
+        }
+        pid
+    }
+
+    fn settings(&self) -> String {
+        // Another process: the shell has its own while it reads a line.
+        self.shell("stty -g | sed 's/^/settings /'");
+        assert_eq!(self.status(), "0");
+        self.see_after("settings ")
+    }
+}
+
+impl Drop for Tmux {
+    fn drop(&mut self) {
+        let _ = Command::new("tmux").args(["-L", &self.name, "kill-server"]).output();
+    }
+}
+
+#[test]
+fn everything_in_one_loop() {
+    let Some(tmux) = tmux("everything") else { return };
+    let before = tmux.settings();
+    tmux.start();
+
+    tmux.keys(&["3", "7", "0"]);
+    tmux.see_line("number 370");
+    tmux.keys(&["BSpace", "BSpace", "6", "0", "Enter"]);
+    tmux.see_line("answer 360 = 2 * 2 * 2 * 3 * 3 * 5");
+
+    tmux.run(&["resize-window", "-x", "100", "-y", "30"]);
+    tmux.see_line("window 100 x 30");
+    tmux.run(&["resize-window", "-x", "80", "-y", "10"]);
+    tmux.see_line("window 80 x 10");
+
+    let ticks: usize = tmux.see_after("ticks ").parse().unwrap();
+    tmux.see_line(&format!("ticks {}", ticks + 2));
+
+    tmux.keys(&["q"]);
+    assert_eq!(tmux.status(), "0");
+    assert_eq!(tmux.settings(), before);
+}
+
+#[test]
+fn a_panic_gives_the_terminal_back() {
+    let Some(tmux) = tmux("panic") else { return };
+    let before = tmux.settings();
+    tmux.start();
+    tmux.keys(&["!"]);
+    assert_eq!(tmux.status(), "101");
+    // On the shell's screen, and from its first column.
+    tmux.see_line("as you wish");
+    assert_eq!(tmux.settings(), before);
+}
+
+#[test]
+fn signals_give_the_terminal_back() {
+    let Some(tmux) = tmux("signals") else { return };
+    let before = tmux.settings();
+    for signal in [Signal::TERM, Signal::HUP] {
+        let pid = tmux.start();
+        kill_process(pid.unwrap(), signal).unwrap();
+        assert_eq!(tmux.status(), (128 + signal.as_raw()).to_string());
+        assert_eq!(tmux.settings(), before);
+    }
+}
+
+#[test]
+fn a_suspension_gives_it_back_for_a_while() {
+    let Some(tmux) = tmux("suspension") else { return };
+    let before = tmux.settings();
+    tmux.start();
+    for _ in 0..2 {
+        tmux.keys(&["C-z"]);
+        assert_eq!(tmux.status(), (128 + Signal::STOP.as_raw()).to_string());
+        assert_eq!(tmux.settings(), before);
+        tmux.shell("fg");
+        tmux.see_line("window 80 x 24");
+        tmux.keys(&["7"]);
+        tmux.see_after("number 7");
+    }
+    tmux.keys(&["C-c"]);
+    assert_eq!(tmux.status(), "0");
+    assert_eq!(tmux.settings(), before);
+}
+
+#[test]
+fn without_a_terminal_it_says_so() {
+    let profile = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().to_owned();
+    let output =
+        Command::new(profile.join("examples/terminal")).stdin(Stdio::null()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.stdout, b"");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(said, "Error: \"standard input is not a terminal\"\n");
+}
