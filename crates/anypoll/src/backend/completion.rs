@@ -121,7 +121,13 @@ impl<P: Port> Completion<P> {
                 state.changed.push_back(key);
             }
         }
-        if state.waiting > 0 { self.flush(state) } else { Ok(()) }
+        if state.waiting == 0 {
+            return Ok(());
+        }
+        let flushed = self.flush(state);
+        // Another object's failure is not this one's.
+        let failed = state.sources.get_mut(key).is_some_and(|object| object.extra.listed);
+        if failed { flushed } else { Ok(()) }
     }
 
     /// Brings the questions in flight up to what is wanted. What fails is tried again by the next
@@ -263,13 +269,13 @@ impl<P: Port> Kernel for Completion<P> {
         let mut state = self.lock();
         let mut batch = state.batches.pop().unwrap_or_default();
         let result = loop {
-            if let Err(error) = self.flush(&mut state) {
-                break Err(error);
-            }
+            // One object's failure keeps no other from its events.
+            let flushed = self.flush(&mut state);
+            let timeout = if flushed.is_ok() { timeout } else { Timeout::ZERO };
             state.waiting += 1;
             drop(state);
 
-            let result = self.port.dequeue(&mut batch, limit, timeout);
+            let result = self.port.dequeue(&mut batch, limit, timeout).and(flushed);
 
             state = self.lock();
             state.waiting -= 1;
@@ -305,9 +311,12 @@ impl<P: Port> Drop for Completion<P> {
         }
         let mut batch = Vec::new();
         while !state.orphans.is_empty() {
-            if self.port.dequeue(&mut batch, 64, Timeout::FOREVER).is_err() {
-                // Nothing more can be learned, so leak what is still in use.
-                std::mem::forget(std::mem::take(&mut state.orphans));
+            match self.port.dequeue(&mut batch, 64, Timeout::FOREVER) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                    // Nothing more can be learned, so leak what is still in use.
+                    std::mem::forget(std::mem::take(&mut state.orphans));
+                }
+                _ => {}
             }
             for done in batch.drain(..) {
                 self.settle(&mut state, &done);
