@@ -151,7 +151,7 @@ fn parts(list: &mut Vec<Workload>) {
     for live in [1_000, 1_000_000] {
         let name = format!("timers, {live} live, one begins anew");
         if live > 1_000 {
-            // With so many in DelayQueue a round would take hours.
+            // With so many in DelayQueue a round takes too long to be measured here.
             part!(list, name, Deadlines::reset(live, 100_000), Timers<usize>, Tree, LazyHeap);
         } else {
             part!(
