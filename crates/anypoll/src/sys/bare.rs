@@ -24,11 +24,12 @@ pub(crate) fn duplicate(fd: BorrowedFd<'_>) -> io::Result<Number> {
 }
 
 /// There is nothing to tell two objects apart by.
-pub(crate) type Identity = ();
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Identity;
 
 #[allow(clippy::unnecessary_wraps, reason = "elsewhere it may fail")]
 pub(crate) fn identity(_: BorrowedFd<'_>) -> io::Result<Identity> {
-    Ok(())
+    Ok(Identity)
 }
 
 #[allow(clippy::unnecessary_wraps, reason = "elsewhere it may fail")]

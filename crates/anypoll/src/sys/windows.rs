@@ -187,11 +187,12 @@ pub(crate) fn always_ready_refused() -> io::Error {
 }
 
 /// Of what is always ready, which nothing is here.
-pub(crate) type Identity = ();
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Identity;
 
 #[allow(clippy::unnecessary_wraps, reason = "other systems ask the kernel")]
 pub(crate) fn identity(_: Handle<'_>) -> io::Result<Identity> {
-    Ok(())
+    Ok(Identity)
 }
 
 /// Whether a call could not be done at once: a `connect` too.
