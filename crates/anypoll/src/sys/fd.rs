@@ -23,6 +23,13 @@ impl<S: AsFd + ?Sized> AsFd for Registered<S> {
     }
 }
 
+/// As what is a socket if anything is.
+#[cfg(feature = "net")]
+#[allow(clippy::unnecessary_wraps, reason = "elsewhere a handle may be none")]
+pub(crate) fn socket(fd: BorrowedFd<'_>) -> io::Result<BorrowedFd<'_>> {
+    Ok(fd)
+}
+
 pub(crate) fn raw(fd: BorrowedFd<'_>) -> RawHandle {
     fd.as_raw_fd()
 }

@@ -9,13 +9,6 @@ use super::fd::metadata;
 
 pub(crate) type OwnedHandle = OwnedFd;
 
-/// As what is a socket if anything is.
-#[cfg(feature = "net")]
-#[allow(clippy::unnecessary_wraps, reason = "elsewhere a handle may be none")]
-pub(crate) fn socket(fd: BorrowedFd<'_>) -> io::Result<BorrowedFd<'_>> {
-    Ok(fd)
-}
-
 pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>, nonblocking: bool) -> io::Result<()> {
     Ok(rustix::io::ioctl_fionbio(fd, nonblocking)?)
 }
