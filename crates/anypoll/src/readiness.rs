@@ -4,11 +4,14 @@
 //! slot; so is an object that is always ready, whose bit stays set (`Repeat::EachWait`), and so is
 //! a posted event, whose slot is free again once it was reported.
 //!
-//! Setting a bit takes no lock. It is followed by the bit's group in `state`, the word in which
-//! sleepers announce themselves too: all of that is read-modify-write on one word, so of a thread
-//! that sets and one that goes to sleep, the later sees the earlier. Only a sleeper that is seen
-//! costs a system call, the *notice*. `notified` keeps notices down to one in flight: it is set by
-//! who sends one and cleared by the wait that receives it, before it collects bits.
+//! Setting a bit takes no lock. It is followed by the bit's group in `state`. Who goes to sleep
+//! announces it first, and then looks at `state`; who sets a bit looks for sleepers after it: both
+//! sequentially consistent, so at least one sees the other. Only a sleeper that is seen costs a
+//! system call, the *notice*. `NOTIFIED` keeps notices down to one in flight: it is set by who sends
+//! one and cleared by the wait that receives it, before it collects bits.
+//!
+//! One sleeper has a flag of its own, since raising and lowering that costs half of what counting
+//! does, and most pollers have one waiting thread. Others are counted in `state`.
 //!
 //! Bits are collected under the lock of the slots, so a slot cannot change hands between the
 //! taking of its bit and the reading of its event. Collecting starts where the last one stopped:
@@ -20,7 +23,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use crate::sync::Ordering::{AcqRel, Acquire, Relaxed};
+use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use crate::sync::{Arc, AtomicBool, AtomicUsize, Mutex, MutexGuard};
 
 /// What a wait hands out.
@@ -57,18 +60,20 @@ pub(crate) enum OnSignal {
 }
 
 const WORD: usize = usize::BITS as usize;
-/// One thread that will sleep; the lower 16 bits of `state` count them.
+/// One thread more that will sleep; the lower 16 bits of `state` count them.
 const SLEEPER: usize = 1;
 /// A descriptor was handed out: somebody may sleep elsewhere.
 const WATCHED: usize = 1 << 16;
 const ANYBODY: usize = 2 * WATCHED - 1;
-const INTERRUPT: usize = 1 << 17;
+/// A notice is on its way.
+const NOTIFIED: usize = 1 << 17;
+const INTERRUPT: usize = 1 << 18;
 /// The other bits stand for groups of words.
-const GROUPS: usize = WORD - 18;
-const PENDING: usize = !ANYBODY;
+const GROUPS: usize = WORD - 19;
+const PENDING: usize = !(ANYBODY | NOTIFIED);
 
 fn group(word: usize) -> usize {
-    1 << (word % GROUPS + 18)
+    1 << (word % GROUPS + 19)
 }
 
 /// The pending bit of one slot, to be set from anywhere.
@@ -104,7 +109,8 @@ struct Slots<E> {
 #[derive(Debug)]
 pub(crate) struct Readiness<E> {
     state: AtomicUsize,
-    notified: AtomicBool,
+    /// A thread will sleep.
+    asleep: AtomicBool,
     /// Whose turn it is when the buffer has room for one.
     turn: AtomicBool,
     slots: Mutex<Slots<E>>,
@@ -114,7 +120,7 @@ impl<E: Record> Readiness<E> {
     pub(crate) fn new() -> Self {
         Self {
             state: AtomicUsize::new(0),
-            notified: AtomicBool::new(false),
+            asleep: AtomicBool::new(false),
             turn: AtomicBool::new(false),
             slots: Mutex::new(Slots {
                 entries: Vec::new(),
@@ -185,14 +191,14 @@ impl<E: Record> Readiness<E> {
     }
 
     fn announce(&self, what: usize, kernel: &(impl Kernel + ?Sized)) {
-        if self.state.fetch_or(what, AcqRel) & ANYBODY != 0 {
+        if self.state.fetch_or(what, SeqCst) & ANYBODY != 0 || self.asleep.load(SeqCst) {
             self.notify(kernel);
         }
     }
 
     #[cold]
     fn notify(&self, kernel: &(impl Kernel + ?Sized)) {
-        if !self.notified.swap(true, AcqRel) {
+        if self.state.fetch_or(NOTIFIED, AcqRel) & NOTIFIED == 0 {
             kernel.notify();
         }
     }
@@ -272,16 +278,20 @@ impl<E: Record> Readiness<E> {
         }
         let mut timeout = deadline.timeout;
         loop {
-            let (result, noticed) = if self.is_pending() {
-                self.wait_beside(kernel, events)
-            } else {
-                self.wait_alone(kernel, events, timeout)
+            let (result, mut again) = match self.wait_alone(kernel, events, timeout) {
+                Some(result) => (result, false),
+                None => self.wait_beside(kernel, events),
             };
-            let interrupted = self.is_pending() && self.collect(kernel, events);
+            let mut interrupted = false;
+            if self.state.load(Acquire) & (PENDING | NOTIFIED) != 0 {
+                // A notice in the batch was sent after the mark was set, and nobody else clears it.
+                again |= self.take_notice(events, start);
+                interrupted = self.is_pending() && self.collect(kernel, events);
+            }
             if events.len() > start || interrupted {
                 return Ok(());
             }
-            match Self::next_timeout(result, noticed, deadline, on_signal) {
+            match Self::next_timeout(result, again, deadline, on_signal) {
                 ControlFlow::Continue(next) => timeout = next,
                 ControlFlow::Break(result) => return result,
             }
@@ -292,7 +302,7 @@ impl<E: Record> Readiness<E> {
     #[cold]
     fn next_timeout(
         result: io::Result<()>,
-        noticed: bool,
+        again: bool,
         deadline: &Deadline,
         on_signal: OnSignal,
     ) -> ControlFlow<io::Result<()>, Timeout> {
@@ -302,13 +312,42 @@ impl<E: Record> Readiness<E> {
             }
         }
         match deadline.remaining() {
-            // A notice may have taken the room of an event.
-            Timeout::ZERO if !noticed => ControlFlow::Break(Ok(())),
+            Timeout::ZERO if !again => ControlFlow::Break(Ok(())),
             remaining => ControlFlow::Continue(remaining),
         }
     }
 
-    /// Looks at what the kernel has while slots are set. They get the rest of the room.
+    /// Asks the kernel alone. `None`, and it was not asked, if a slot is set.
+    #[inline]
+    fn wait_alone<K: Kernel<Event = E> + ?Sized>(
+        &self,
+        kernel: &K,
+        events: &mut Vec<E>,
+        timeout: Timeout,
+    ) -> Option<io::Result<()>> {
+        let room = events.capacity() - events.len();
+        if self.is_pending() {
+            return None;
+        }
+        if timeout == Timeout::ZERO {
+            return Some(kernel.wait(events, room, timeout));
+        }
+        let has_the_flag = !self.asleep.swap(true, SeqCst);
+        if !has_the_flag {
+            self.state.fetch_add(SLEEPER, SeqCst);
+        }
+        let is_pending = self.state.load(SeqCst) & PENDING != 0;
+        let result = if is_pending { None } else { Some(kernel.wait(events, room, timeout)) };
+        if has_the_flag {
+            self.asleep.store(false, Release);
+        } else {
+            self.state.fetch_sub(SLEEPER, AcqRel);
+        }
+        result
+    }
+
+    /// Looks at what the kernel has while slots are set, which get the rest of the room. Returns
+    /// also whether it is to be asked again if that brought nothing, since it was not asked now.
     #[cold]
     fn wait_beside<K: Kernel<Event = E> + ?Sized>(
         &self,
@@ -319,46 +358,18 @@ impl<E: Record> Readiness<E> {
         let limit =
             if room == 1 { usize::from(self.turn.fetch_xor(true, Relaxed)) } else { room / 2 };
         if limit == 0 {
-            // It is asked after all if no slot is set any more.
             return (Ok(()), true);
         }
-        let start = events.len();
-        let result = kernel.wait(events, limit, Timeout::ZERO);
-        (result, self.take_notice(events, start))
+        (kernel.wait(events, limit, Timeout::ZERO), false)
     }
 
-    fn wait_alone<K: Kernel<Event = E> + ?Sized>(
-        &self,
-        kernel: &K,
-        events: &mut Vec<E>,
-        timeout: Timeout,
-    ) -> (io::Result<()>, bool) {
-        let start = events.len();
-        let room = events.capacity() - start;
-        let result = if timeout == Timeout::ZERO {
-            kernel.wait(events, room, timeout)
-        } else {
-            let before = self.state.fetch_add(SLEEPER, AcqRel);
-            let result =
-                if before & PENDING == 0 { kernel.wait(events, room, timeout) } else { Ok(()) };
-            self.state.fetch_sub(SLEEPER, AcqRel);
-            result
-        };
-        (result, self.take_notice(events, start))
-    }
-
-    /// Whether a notice was received.
-    fn take_notice(&self, events: &mut Vec<E>, start: usize) -> bool {
-        // A notice in the batch was sent after this was set, and nobody else clears it.
-        self.notified.load(Acquire) && self.find_notice(events, start)
-    }
-
+    /// Whether there was a notice, which may have taken the room of an event.
     #[cold]
-    fn find_notice(&self, events: &mut Vec<E>, start: usize) -> bool {
+    fn take_notice(&self, events: &mut Vec<E>, start: usize) -> bool {
         let notice = events[start..].iter().position(Record::is_notice);
         notice.is_some_and(|at| {
             events.swap_remove(start + at);
-            self.notified.swap(false, AcqRel)
+            self.state.fetch_and(!NOTIFIED, AcqRel) & NOTIFIED != 0
         })
     }
 }
