@@ -142,7 +142,7 @@ impl Poller {
     #[inline]
     pub fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         events.clear();
-        self.run(events, &Deadline::after(timeout), OnSignal::Continue)
+        self.run(events, &Deadline::after(timeout, OnSignal::Continue))
     }
 
     /// Like [`wait`](Self::wait), until a moment. One that has passed only looks. The earlier of two
@@ -153,11 +153,12 @@ impl Poller {
     /// Those of [`wait`](Self::wait).
     pub fn wait_until(&self, events: &mut Events, deadline: Option<Instant>) -> io::Result<()> {
         events.clear();
-        self.run(events, &Deadline::at(deadline), OnSignal::Continue)
+        self.run(events, &Deadline::at(deadline))
     }
 
-    fn run(&self, events: &mut Events, end: &Deadline, on_signal: OnSignal) -> io::Result<()> {
-        self.readiness().wait(self.selector(), &mut events.0, end, on_signal)
+    #[inline]
+    fn run(&self, events: &mut Events, end: &Deadline) -> io::Result<()> {
+        self.readiness().wait(self.selector(), &mut events.0, end)
     }
 
     /// Something that makes this poller report `token`, from any thread.
@@ -267,7 +268,7 @@ impl Poller {
     ///
     /// Those of [`wait`](Self::wait); [`Events::reserve`] makes room.
     pub fn wait_append(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
-        self.run(events, &Deadline::after(timeout), OnSignal::Return)
+        self.run(events, &Deadline::after(timeout, OnSignal::Return))
     }
 
     /// Makes one wait ([`wait`](Self::wait), [`wait_until`](Self::wait_until) or

@@ -53,7 +53,7 @@ pub(crate) enum Repeat {
 }
 
 /// What a signal handler does to a wait.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OnSignal {
     Continue,
     Return,
@@ -270,29 +270,43 @@ impl<E: Record> Readiness<E> {
         kernel: &K,
         events: &mut Vec<E>,
         deadline: &Deadline,
-        on_signal: OnSignal,
     ) -> io::Result<()> {
         let start = events.len();
         if start == events.capacity() {
             return Err(no_room());
         }
-        let mut timeout = deadline.timeout;
+        let asked = self.wait_alone(kernel, events, deadline.timeout);
+        if events.len() > start && self.state.load(Acquire) & (PENDING | NOTIFIED) == 0 {
+            return Ok(());
+        }
+        self.wait_on(kernel, events, start, asked, deadline)
+    }
+
+    /// The rest of a wait which has not brought events of the kernel alone.
+    #[cold]
+    fn wait_on<K: Kernel<Event = E> + ?Sized>(
+        &self,
+        kernel: &K,
+        events: &mut Vec<E>,
+        start: usize,
+        mut asked: Option<io::Result<()>>,
+        deadline: &Deadline,
+    ) -> io::Result<()> {
         loop {
-            let (result, mut again) = match self.wait_alone(kernel, events, timeout) {
+            let (result, mut again) = match asked {
                 Some(result) => (result, false),
                 None => self.wait_beside(kernel, events),
             };
-            let mut interrupted = false;
-            if self.state.load(Acquire) & (PENDING | NOTIFIED) != 0 {
-                // A notice in the batch was sent after the mark was set, and nobody else clears it.
+            // A notice in the batch was sent after the mark was set, and nobody else clears it.
+            if self.state.load(Acquire) & NOTIFIED != 0 {
                 again |= self.take_notice(events, start);
-                interrupted = self.is_pending() && self.collect(kernel, events);
             }
+            let interrupted = self.is_pending() && self.collect(kernel, events);
             if events.len() > start || interrupted {
                 return Ok(());
             }
-            match Self::next_timeout(result, again, deadline, on_signal) {
-                ControlFlow::Continue(next) => timeout = next,
+            match Self::next_timeout(result, again, deadline) {
+                ControlFlow::Continue(next) => asked = self.wait_alone(kernel, events, next),
                 ControlFlow::Break(result) => return result,
             }
         }
@@ -304,10 +318,10 @@ impl<E: Record> Readiness<E> {
         result: io::Result<()>,
         again: bool,
         deadline: &Deadline,
-        on_signal: OnSignal,
     ) -> ControlFlow<io::Result<()>, Timeout> {
         if let Err(error) = result {
-            if error.kind() != io::ErrorKind::Interrupted || on_signal == OnSignal::Return {
+            if error.kind() != io::ErrorKind::Interrupted || deadline.on_signal == OnSignal::Return
+            {
                 return ControlFlow::Break(Err(error));
             }
         }
@@ -406,22 +420,23 @@ pub(crate) struct Deadline {
     /// What is left at the start.
     timeout: Timeout,
     at: Option<Instant>,
+    on_signal: OnSignal,
 }
 
 impl Deadline {
     #[inline]
-    pub(crate) fn after(timeout: Option<Duration>) -> Self {
+    pub(crate) fn after(timeout: Option<Duration>, on_signal: OnSignal) -> Self {
         let timeout = timeout.map_or(Timeout::FOREVER, Timeout::new);
         let ends = timeout != Timeout::ZERO && timeout != Timeout::FOREVER;
         // A moment beyond the clock never comes.
         let at =
             if ends { Instant::now().checked_add(Duration::from_nanos(timeout.0)) } else { None };
-        Self { timeout, at }
+        Self { timeout, at, on_signal }
     }
 
     pub(crate) fn at(deadline: Option<Instant>) -> Self {
         let timeout = deadline.map_or(Timeout::FOREVER, until);
-        Self { timeout, at: deadline }
+        Self { timeout, at: deadline, on_signal: OnSignal::Continue }
     }
 
     fn remaining(&self) -> Timeout {

@@ -129,8 +129,8 @@ impl Poller {
 
     fn wait(&self, capacity: usize, timeout: Option<Duration>) -> Vec<usize> {
         let mut events = Vec::with_capacity(capacity);
-        let deadline = Deadline::after(timeout);
-        self.readiness.wait(&self.kernel, &mut events, &deadline, OnSignal::Continue).unwrap();
+        let deadline = Deadline::after(timeout, OnSignal::Continue);
+        self.readiness.wait(&self.kernel, &mut events, &deadline).unwrap();
         let tokens = events.iter().map(|event| match event {
             Event::Token(token) => *token,
             Event::Notice => panic!("a notice was handed out"),
