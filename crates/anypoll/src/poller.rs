@@ -151,6 +151,7 @@ impl Poller {
     /// # Errors
     ///
     /// Those of [`wait`](Self::wait).
+    #[inline]
     pub fn wait_until(&self, events: &mut Events, deadline: Option<Instant>) -> io::Result<()> {
         events.clear();
         self.run(events, &Deadline::at(deadline))
@@ -267,6 +268,7 @@ impl Poller {
     /// # Errors
     ///
     /// Those of [`wait`](Self::wait); [`Events::reserve`] makes room.
+    #[inline]
     pub fn wait_append(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         self.run(events, &Deadline::after(timeout, OnSignal::Return))
     }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anypoll::{AlwaysReadyObject, Interest, Mode, Token};
@@ -14,8 +14,22 @@ use crate::source::{AsRawSource, AsSource};
 #[derive(Debug)]
 pub struct Poller {
     poller: anypoll::Poller,
-    /// Held by the one thread that waits.
-    waiting: Mutex<()>,
+    has_waiter: AtomicBool,
+}
+
+/// The one thread that waits.
+struct Waiter<'a>(&'a Poller);
+
+impl<'a> Waiter<'a> {
+    fn of(poller: &'a Poller) -> Option<Self> {
+        (!poller.has_waiter.swap(true, Ordering::Acquire)).then(|| Self(poller))
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        self.0.has_waiter.store(false, Ordering::Release);
+    }
 }
 
 impl Poller {
@@ -25,7 +39,7 @@ impl Poller {
     ///
     /// The system's: no descriptors or no memory left.
     pub fn new() -> io::Result<Self> {
-        Ok(Self { poller: anypoll::Poller::new()?, waiting: Mutex::new(()) })
+        Ok(Self { poller: anypoll::Poller::new()?, has_waiter: AtomicBool::new(false) })
     }
 
     /// Whether [`PollMode::Level`] can be used: it can, everywhere.
@@ -179,7 +193,7 @@ impl Poller {
         mut timeout: Option<Duration>,
         deadline: Option<Instant>,
     ) -> io::Result<usize> {
-        let Ok(_waiting) = self.waiting.try_lock() else { return Ok(0) };
+        let Some(_waiter) = Waiter::of(self) else { return Ok(0) };
         let events = &mut events.events;
         if events.len() == events.capacity() {
             events.reserve(1);
