@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::backend::{self, AddError, Backend, Selector};
 use crate::event::{Conditions, Event, Events, Token};
 use crate::interest::{Interest, Mode};
-use crate::readiness::{Deadline, OnSignal, Readiness, Repeat, Slot};
+use crate::readiness::{Deadline, Kernel, OnSignal, Readiness, Repeat, Slot, Timeout};
 use crate::registered::{RegisterError, Registered};
 use crate::source::Source;
 use crate::sys::{self, Handle, RawHandle};
@@ -31,6 +31,20 @@ struct Inner {
     has_edges: bool,
     readiness: Readiness<Event>,
     always_ready: Mutex<HashMap<RawHandle, AlwaysReady>>,
+}
+
+/// A pointer that is one with the readiness', for the sake of the registers that a wait takes.
+impl Kernel for Inner {
+    type Event = Event;
+
+    #[inline]
+    fn wait(&self, events: &mut Vec<Event>, limit: usize, timeout: Timeout) -> io::Result<()> {
+        self.selector.wait(events, limit, timeout)
+    }
+
+    fn notify(&self) {
+        self.selector.notify();
+    }
 }
 
 /// Whatever the selector is: nothing panics halfway through a change of its state.
@@ -159,7 +173,7 @@ impl Poller {
 
     #[inline]
     fn run(&self, events: &mut Events, end: &Deadline) -> io::Result<()> {
-        self.readiness().wait(self.selector(), &mut events.0, end)
+        self.readiness().wait(&*self.0, &mut events.0, end)
     }
 
     /// Something that makes this poller report `token`, from any thread.

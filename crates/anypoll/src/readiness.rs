@@ -264,7 +264,7 @@ impl<E: Record> Readiness<E> {
     }
 
     /// Waits for either kind of readiness and appends it to `events`, up to its capacity.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn wait<K: Kernel<Event = E> + ?Sized>(
         &self,
         kernel: &K,
@@ -275,11 +275,14 @@ impl<E: Record> Readiness<E> {
         if start == events.capacity() {
             return Err(no_room());
         }
-        let asked = self.wait_alone(kernel, events, deadline.timeout);
-        if events.len() > start && self.state.load(Acquire) & (PENDING | NOTIFIED) == 0 {
-            return Ok(());
+        match self.wait_alone(kernel, events, deadline.timeout) {
+            Some(Ok(()))
+                if events.len() > start && self.state.load(Acquire) & (PENDING | NOTIFIED) == 0 =>
+            {
+                Ok(())
+            }
+            asked => self.wait_on(kernel, events, start, asked, deadline),
         }
-        self.wait_on(kernel, events, start, asked, deadline)
     }
 
     /// The rest of a wait which has not brought events of the kernel alone.
@@ -332,7 +335,7 @@ impl<E: Record> Readiness<E> {
     }
 
     /// Asks the kernel alone. `None`, and it was not asked, if a slot is set.
-    #[inline]
+    #[inline(always)]
     fn wait_alone<K: Kernel<Event = E> + ?Sized>(
         &self,
         kernel: &K,
