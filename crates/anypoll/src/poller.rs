@@ -1,9 +1,10 @@
 //! The poller: a backend, the readiness that is made in user space, and the objects that no
 //! backend can watch because they never block.
 
-use std::collections::HashMap;
+use std::fmt;
 use std::io;
 use std::panic::RefUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -21,16 +22,18 @@ use crate::waker::Waker;
 /// A `Poller` is a handle: clones are the same poller, every method takes `&self` and may be called
 /// from any thread, also while others [`wait`](Self::wait). It lives as long as a clone of it, a
 /// [`Registered`] or a [`Waker`] does.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Poller(Arc<Inner>);
 
-#[derive(Debug)]
 struct Inner {
     selector: Box<dyn Selector>,
     backend: Backend,
     has_edges: bool,
     readiness: Readiness<Event>,
-    always_ready: Mutex<HashMap<RawHandle, AlwaysReady>>,
+    /// In the order of their handles.
+    always_ready: Mutex<Vec<AlwaysReady>>,
+    /// Whether there was one ever, so that whoever has none pays nothing.
+    has_always_ready: AtomicBool,
 }
 
 /// A pointer that is one with the readiness', for the sake of the registers that a wait takes.
@@ -50,8 +53,8 @@ impl Kernel for Inner {
 /// Whatever the selector is: nothing panics halfway through a change of its state.
 impl RefUnwindSafe for Inner {}
 
-#[derive(Debug)]
 struct AlwaysReady {
+    handle: RawHandle,
     /// Tells whether the handle still names the object that was registered under it. No duplicate:
     /// closing one would end the process's record locks on a file (`F_SETLK` in fcntl(2)).
     identity: sys::Identity,
@@ -65,7 +68,7 @@ impl Poller {
     ///
     /// The system's: no descriptors or no memory left.
     pub fn new() -> io::Result<Self> {
-        Self::with_backend(Backend::available()[0])
+        Ok(Self::over(Backend::available()[0], backend::open_default()?))
     }
 
     /// A poller with a certain backend.
@@ -74,14 +77,18 @@ impl Poller {
     ///
     /// [`Unsupported`](io::ErrorKind::Unsupported) where this system has no such backend.
     pub fn with_backend(backend: Backend) -> io::Result<Self> {
-        let selector = backend::open(backend)?;
-        Ok(Self(Arc::new(Inner {
+        Ok(Self::over(backend, backend::open(backend)?))
+    }
+
+    fn over(backend: Backend, selector: Box<dyn Selector>) -> Self {
+        Self(Arc::new(Inner {
             has_edges: selector.has_edges(),
             selector,
             backend,
             readiness: Readiness::new(),
             always_ready: Mutex::default(),
-        })))
+            has_always_ready: AtomicBool::new(false),
+        }))
     }
 
     /// The backend in use.
@@ -335,7 +342,8 @@ impl Poller {
         check(token)?;
         self.selector().modify(handle, token, interest, mode).or_else(|error| {
             let mut objects = self.always_ready();
-            let object = objects.get_mut(&sys::raw(handle)).ok_or_else(|| said(error))?;
+            let at = find(&objects, handle).map_err(|_| said(error))?;
+            let object = &mut objects[at];
             self.readiness().remove(&object.slot);
             object.slot = self.always_ready_slot(token, interest, mode);
             Ok(())
@@ -345,8 +353,8 @@ impl Poller {
     pub(crate) fn rearm_handle(&self, handle: Handle<'_>, interest: Interest) -> io::Result<()> {
         self.selector().rearm(handle, interest).or_else(|error| {
             // What never blocks has nothing to be re-armed for.
-            let known = self.always_ready().contains_key(&sys::raw(handle));
-            if known { Ok(()) } else { Err(said(error)) }
+            let known = find(&self.always_ready(), handle);
+            if known.is_ok() { Ok(()) } else { Err(said(error)) }
         })
     }
 
@@ -357,14 +365,16 @@ impl Poller {
     }
 
     fn remove_always_ready(&self, handle: Handle<'_>) -> bool {
-        let object = self.always_ready().remove(&sys::raw(handle));
-        object.is_some_and(|object| {
-            self.readiness().remove(&object.slot);
-            true
-        })
+        if !self.0.has_always_ready.load(Ordering::Acquire) {
+            return false;
+        }
+        let mut objects = self.always_ready();
+        let Ok(at) = find(&objects, handle) else { return false };
+        self.readiness().remove(&objects.remove(at).slot);
+        true
     }
 
-    fn always_ready(&self) -> MutexGuard<'_, HashMap<RawHandle, AlwaysReady>> {
+    fn always_ready(&self) -> MutexGuard<'_, Vec<AlwaysReady>> {
         self.0.always_ready.lock().expect("nothing panics while it holds this lock")
     }
 
@@ -377,16 +387,22 @@ impl Poller {
     ) -> io::Result<()> {
         let identity = sys::identity(handle)?;
         let mut objects = self.always_ready();
-        if let Some(old) = objects.get(&sys::raw(handle)) {
-            if old.identity == identity {
-                return Err(said(io::ErrorKind::AlreadyExists.into()));
-            }
-            self.readiness().remove(&old.slot);
+        self.0.has_always_ready.store(true, Ordering::Release);
+        let at = find(&objects, handle);
+        if at.is_ok_and(|at| objects[at].identity == identity) {
+            return Err(said(io::ErrorKind::AlreadyExists.into()));
         }
         // As above, the other way round.
         let _ = self.selector().remove(handle);
         let slot = self.always_ready_slot(token, interest, mode);
-        objects.insert(sys::raw(handle), AlwaysReady { identity, slot });
+        let object = AlwaysReady { handle: sys::raw(handle), identity, slot };
+        match at {
+            Ok(at) => {
+                let old = std::mem::replace(&mut objects[at], object);
+                self.readiness().remove(&old.slot);
+            }
+            Err(at) => objects.insert(at, object),
+        }
         Ok(())
     }
 
@@ -400,6 +416,17 @@ impl Poller {
         }
         slot
     }
+}
+
+impl fmt::Debug for Poller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Poller").field("backend", &self.0.backend).finish_non_exhaustive()
+    }
+}
+
+/// Where the object is, or where it would be.
+fn find(objects: &[AlwaysReady], handle: Handle<'_>) -> Result<usize, usize> {
+    objects.binary_search_by_key(&sys::raw(handle), |object| object.handle)
 }
 
 /// Whether [`Poller::add`] takes an object that never blocks, such as a file of a disk, and reports

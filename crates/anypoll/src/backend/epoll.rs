@@ -58,7 +58,6 @@ impl Token {
 /// sandbox forbids it.
 pub(crate) static WITHOUT_PWAIT2: AtomicBool = AtomicBool::new(false);
 
-#[derive(Debug)]
 pub(crate) struct Epoll {
     epoll: OwnedFd,
     /// Registered edge-triggered, so it is written and never read.

@@ -1,6 +1,5 @@
 //! What each backend must do, and the one table that says which system has which.
 
-use std::fmt::Debug;
 use std::io;
 
 use crate::event::{Conditions, Event, Token};
@@ -22,7 +21,7 @@ pub(crate) trait KernelRecord: Copy {
 /// All methods may be called from any thread, also while others wait, and take effect at once.
 /// Objects are told apart by their handle: adding one twice is `AlreadyExists`, changing or
 /// removing one that is not there `NotFound`.
-pub(crate) trait Selector: Kernel<Event = Event> + Debug + Send + Sync {
+pub(crate) trait Selector: Kernel<Event = Event> + Send + Sync {
     fn add(
         &self,
         handle: Handle<'_>,
@@ -161,6 +160,12 @@ pub(crate) use native::open_exit;
 
 use native::AVAILABLE;
 
+/// The first of those that are available, without a trace of the others in a program that names
+/// none.
+pub(crate) fn open_default() -> io::Result<Box<dyn Selector>> {
+    native::open()
+}
+
 pub(crate) fn open(backend: Backend) -> io::Result<Box<dyn Selector>> {
     if !AVAILABLE.contains(&backend) {
         return Err(io::Error::new(
@@ -173,6 +178,6 @@ pub(crate) fn open(backend: Backend) -> io::Result<Box<dyn Selector>> {
         Backend::Poll => Ok(Box::new(poll::Poll::new()?)),
         #[cfg(all(feature = "test-selector", target_os = "linux"))]
         Backend::Simulated => Ok(Box::new(completion::Completion::new(simulated::Port::new()?))),
-        _ => native::open(),
+        _ => open_default(),
     }
 }

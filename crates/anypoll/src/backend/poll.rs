@@ -19,7 +19,6 @@ use crate::interest::{Interest, Mode};
 use crate::readiness::{Kernel, Timeout};
 use crate::sys::{self, Signal};
 
-#[derive(Debug)]
 pub(crate) struct Poll {
     state: Mutex<State>,
     /// All threads that polled an outdated list are out.
@@ -28,7 +27,7 @@ pub(crate) struct Poll {
     leave: Signal,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
     sources: Sources<()>,
     /// How many threads poll.
@@ -46,7 +45,7 @@ struct State {
 ///
 /// An entry names a signal, which lives as long as the backend, or a duplicate from the table. One
 /// that is removed is closed only after every poll that has it in its list is out.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct List {
     /// `notice` and `leave`, where the system has anything to signal with; then the objects.
     fds: Vec<pollfd>,
