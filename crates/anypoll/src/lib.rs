@@ -141,6 +141,11 @@
 //!
 //! - `channel`: the module of that name, a bounded queue joined to a waker (over crossbeam-queue).
 //! - `net`: the module of that name, what std's sockets lack (over socket2).
+//! - `tracing`: tells each registration, change and wait by [tracing] at level `TRACE`, and at `WARN`
+//!   a token that 1,000 waits in a row have reported, as one does whose readiness nobody uses up.
+//!   Wakes are not told: a signal handler may make them.
+//!
+//! [tracing]: https://docs.rs/tracing
 //!
 //! # Systems
 //!
@@ -166,6 +171,7 @@ mod registered;
 mod source;
 mod sys;
 pub mod timers;
+mod trace;
 mod waker;
 
 /// What `readiness` and `channel` are built from; the tests put loom's in its place.

@@ -15,6 +15,7 @@ use crate::readiness::{Deadline, Kernel, OnSignal, Readiness, Repeat, Slot, Time
 use crate::registered::{RegisterError, Registered};
 use crate::source::Source;
 use crate::sys::{self, Handle, RawHandle};
+use crate::trace::{Streaks, trace};
 use crate::waker::Waker;
 
 /// Watches any number of objects and reports which can be used now.
@@ -34,6 +35,7 @@ struct Inner {
     always_ready: Mutex<Vec<AlwaysReady>>,
     /// Whether there was one ever, so that whoever has none pays nothing.
     has_always_ready: AtomicBool,
+    streaks: Streaks,
 }
 
 /// A pointer that is one with the readiness', for the sake of the registers that a wait takes.
@@ -88,6 +90,7 @@ impl Poller {
             readiness: Readiness::new(),
             always_ready: Mutex::default(),
             has_always_ready: AtomicBool::new(false),
+            streaks: Streaks::default(),
         }))
     }
 
@@ -180,7 +183,9 @@ impl Poller {
 
     #[inline]
     fn run(&self, events: &mut Events, end: &Deadline) -> io::Result<()> {
-        self.readiness().wait(&*self.0, &mut events.0, end)
+        let result = self.readiness().wait(&*self.0, &mut events.0, end);
+        self.0.streaks.waited(events);
+        result
     }
 
     /// Something that makes this poller report `token`, from any thread.
@@ -299,6 +304,7 @@ impl Poller {
     /// runs, or else the next. Several calls before it returns count as one.
     #[doc(alias = "notify")]
     pub fn interrupt(&self) {
+        trace!("interrupt");
         self.readiness().interrupt(self.selector());
     }
 
@@ -317,6 +323,7 @@ impl Poller {
         mode: Mode,
         always_ready: AlwaysReadyObject,
     ) -> io::Result<()> {
+        trace!(handle = sys::raw(handle), token = token.0, ?interest, ?mode, "register");
         check(token)?;
         match self.selector().add(handle, token, interest, mode) {
             Ok(()) => {
@@ -339,6 +346,7 @@ impl Poller {
         interest: Interest,
         mode: Mode,
     ) -> io::Result<()> {
+        trace!(handle = sys::raw(handle), token = token.0, ?interest, ?mode, "change");
         check(token)?;
         self.selector().modify(handle, token, interest, mode).or_else(|error| {
             let mut objects = self.always_ready();
@@ -351,6 +359,7 @@ impl Poller {
     }
 
     pub(crate) fn rearm_handle(&self, handle: Handle<'_>, interest: Interest) -> io::Result<()> {
+        trace!(handle = sys::raw(handle), ?interest, "re-arm");
         self.selector().rearm(handle, interest).or_else(|error| {
             // What never blocks has nothing to be re-armed for.
             let known = find(&self.always_ready(), handle);
@@ -359,6 +368,7 @@ impl Poller {
     }
 
     pub(crate) fn remove_handle(&self, handle: Handle<'_>) -> io::Result<()> {
+        trace!(handle = sys::raw(handle), "remove");
         self.selector().remove(handle).or_else(|error| {
             if self.remove_always_ready(handle) { Ok(()) } else { Err(said(error)) }
         })
