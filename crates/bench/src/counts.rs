@@ -9,13 +9,14 @@ use std::thread;
 
 use crate::peers::{self, Entry, Mode};
 use crate::workloads::{Work, pipes};
+use Tool::{Allocations, Instructions, SystemCalls};
 
 /// Of each peer, in the order of `COLUMNS`.
 pub(crate) type Counts = Vec<(&'static str, Vec<f64>)>;
 
 pub(crate) struct Column {
+    pub(crate) tool: Tool,
     pub(crate) title: &'static str,
-    tool: Tool,
     work: &'static str,
     /// Those that are wanted of one loop.
     per: f64,
@@ -23,31 +24,28 @@ pub(crate) struct Column {
     other: f64,
 }
 
-#[derive(Clone, Copy)]
-enum Tool {
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tool {
     SystemCalls,
     Instructions,
     Allocations,
 }
 
-const fn column(title: &'static str, tool: Tool, work: &'static str) -> Column {
-    Column { title, tool, work, per: 1.0, other: 0.0 }
+const fn column(tool: Tool, title: &'static str, work: &'static str) -> Column {
+    Column { tool, title, work, per: 1.0, other: 0.0 }
 }
 
 pub(crate) const COLUMNS: &[Column] = &[
-    Column {
-        // Without those that write and read the byte.
-        other: 2.0,
-        ..column("system calls: a wait that brings one event", Tool::SystemCalls, "event")
-    },
-    column("a connection, both ends", Tool::SystemCalls, "connection"),
-    column("a wake and the wait that reports it", Tool::SystemCalls, "wake"),
-    column("ten wakes and their wait", Tool::SystemCalls, "wakes"),
-    column("instructions: an event, one a wait", Tool::Instructions, "event"),
-    Column { per: 64.0, ..column("an event, 64 a wait", Tool::Instructions, "events") },
-    column("a wake and its wait", Tool::Instructions, "wake"),
-    column("allocations: a wait that brings one event", Tool::Allocations, "event"),
-    column("a connection", Tool::Allocations, "connection"),
+    // Without those that write and read the byte.
+    Column { other: 2.0, ..column(SystemCalls, "a wait that brings one event", "event") },
+    column(SystemCalls, "a connection, both ends", "connection"),
+    column(SystemCalls, "a wake and the wait that reports it", "wake"),
+    column(SystemCalls, "ten wakes and their wait", "wakes"),
+    column(Instructions, "an event, one a wait", "event"),
+    Column { per: 64.0, ..column(Instructions, "an event, 64 a wait", "events") },
+    column(Instructions, "a wake and the wait that reports it", "wake"),
+    column(Allocations, "a wait that brings one event", "event"),
+    column(Allocations, "a connection", "connection"),
 ];
 
 /// What `--loop` does, so many times.
@@ -105,6 +103,16 @@ impl Column {
         let counted = |times| self.tool.run(peer, self.work, times);
         let a_loop = (counted(many)? - counted(few)?) / f64::from(many - few);
         Ok(a_loop / self.per - self.other)
+    }
+}
+
+impl std::fmt::Display for Tool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::SystemCalls => "system calls",
+            Self::Instructions => "instructions",
+            Self::Allocations => "allocations",
+        })
     }
 }
 

@@ -18,6 +18,7 @@ use crate::workloads::{Pipe, pipes, ring};
 
 pub(crate) const MANY: usize = 100_000;
 const FEW: usize = 100;
+const PIPES: usize = 200;
 const ACTIVE: usize = 100;
 /// That one process is lent, and ours has open for as long.
 const BATCH: usize = 10_000;
@@ -76,7 +77,7 @@ pub(crate) struct Growth {
 }
 
 pub(crate) fn ring_name(mode: Mode) -> String {
-    format!("{ACTIVE} pipes, all active, beside {} idle objects, {mode}", grouped(MANY))
+    format!("{PIPES} pipes, {ACTIVE} active, beside {} idle objects, {mode}", grouped(MANY))
 }
 
 pub(crate) fn measure(effort: &Effort) -> Idle {
@@ -117,7 +118,7 @@ pub(crate) fn measure(effort: &Effort) -> Idle {
     let mut rows =
         vec![row(format!("begin to watch, {} objects", grouped(MANY)), &[], watching, None)];
     let mut growth = Vec::new();
-    let pipes = pipes(ACTIVE);
+    let pipes = pipes(PIPES);
     for mode in [Mode::Level, Mode::Edge, Mode::Oneshot] {
         let mut times = vec![[const { Vec::new() }; 2]; entries.len()];
         effort.rounds(|round| {

@@ -203,13 +203,19 @@ fn versions() -> Result<String, String> {
     if all.len() != shown.len() {
         return Err(format!("cargo tree says nothing of some of {shown:?}"));
     }
-    #[cfg(feature = "c-peers")]
-    all.extend([
-        c_peers::version::<c_peers::Libuv>(),
-        c_peers::version::<c_peers::Libev>(),
-        c_peers::version::<c_peers::Libevent>(),
-    ]);
+    all.extend(c_versions());
     Ok(format!("{}.", all.join(", ")))
+}
+
+#[cfg(feature = "c-peers")]
+fn c_versions() -> [String; 3] {
+    use c_peers::{Libev, Libevent, Libuv, version};
+    [version::<Libuv>(), version::<Libev>(), version::<Libevent>()]
+}
+
+#[cfg(not(feature = "c-peers"))]
+fn c_versions() -> [String; 0] {
+    []
 }
 
 fn command(arguments: &str) -> String {

@@ -7,6 +7,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::measure::Spread;
+use crate::peers::ALL;
 
 type Result = std::result::Result<(), Box<dyn Error + Send + Sync>>;
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
@@ -34,12 +35,20 @@ fn words(size: u32, across: HPos, down: VPos) -> TextStyle<'static> {
     ("sans-serif", size).into_font().color(&BLACK).pos(Pos::new(across, down))
 }
 
+/// Each once, in the order of the tables.
+fn in_order(peers: impl Iterator<Item = &'static str>) -> Vec<&'static str> {
+    let mut peers: Vec<_> = peers.collect();
+    peers.sort_by_key(|peer| ALL.iter().position(|entry| entry.name == *peer));
+    peers.dedup();
+    peers
+}
+
 /// A line of names with their colours, as long as it gets.
 fn legend(area: &Area<'_>, peers: &[&str], (mut x, y): (i32, i32)) -> Result {
     for peer in peers {
         area.draw(&Circle::new((x, y), 5, color(peer).filled()))?;
         area.draw(&Text::new(*peer, (x + 10, y), words(LABEL, HPos::Left, VPos::Center)))?;
-        x += 36 + 8 * i32::try_from(peer.len())?;
+        x += 38 + 7 * i32::try_from(peer.len())?;
     }
     Ok(())
 }
@@ -50,7 +59,7 @@ pub(crate) struct Panel {
     pub(crate) lines: Vec<(&'static str, Vec<(f64, f64)>)>,
 }
 
-/// Panels beside each other over one pair of axes, both logarithmic.
+/// Panels beside each other over one pair of axes, the one across logarithmic.
 pub(crate) fn lines(path: &str, title: &str, x: &str, y: &str, panels: &[Panel]) -> Result {
     let root = SVGBackend::new(path, (960, 470)).into_drawing_area();
     root.fill(&WHITE)?;
@@ -58,38 +67,40 @@ pub(crate) fn lines(path: &str, title: &str, x: &str, y: &str, panels: &[Panel])
     let (body, foot) = rest.split_vertically(390);
     head.draw(&Text::new(title, (480, 22), words(TITLE, HPos::Center, VPos::Center)))?;
     let points = || panels.iter().flat_map(|panel| &panel.lines).flat_map(|(_, line)| line);
-    let bounds = |of: fn(&(f64, f64)) -> f64| {
-        let (low, high) = points().map(of).fold((f64::MAX, 0.0), |(low, high), value| {
-            (f64::min(low, value), f64::max(high, value))
-        });
-        low / 1.15..high * 1.15
+    let bounds = |of: fn(&(f64, f64)) -> f64, room: f64| {
+        let (low, high) = points()
+            .map(of)
+            .fold((1.0, 1.0), |(low, high), value| (f64::min(low, value), f64::max(high, value)));
+        low / room..high * room
     };
-    let mut peers: Vec<_> =
-        panels.iter().flat_map(|panel| &panel.lines).map(|(peer, _)| *peer).collect();
-    let mut seen = std::collections::HashSet::new();
-    peers.retain(|peer| seen.insert(*peer));
-    for (panel, area) in panels.iter().zip(body.split_evenly((1, panels.len()))) {
+    let from = points().map(|(x, _)| *x).fold(f64::MAX, f64::min);
+    let across = from / 2.3..bounds(|(x, _)| *x, 1.3).end;
+    let down = bounds(|(_, y)| *y, 1.06);
+    let middle = panels.len() / 2;
+    for (i, (panel, area)) in panels.iter().zip(body.split_evenly((1, panels.len()))).enumerate() {
         let mut chart = ChartBuilder::on(&area)
             .caption(&panel.name, ("sans-serif", 16))
-            .margin_right(12)
+            .margin_left(6)
+            .margin_right(28)
             .x_label_area_size(48)
-            .y_label_area_size(58)
-            .build_cartesian_2d(bounds(|(x, _)| *x).log_scale(), bounds(|(_, y)| *y).log_scale())?;
+            .y_label_area_size(52)
+            .build_cartesian_2d(across.clone().log_scale(), down.clone())?;
         chart
             .configure_mesh()
-            .disable_mesh()
+            .disable_x_mesh()
+            .bold_line_style(GREY)
+            .light_line_style(TRANSPARENT)
             .label_style(("sans-serif", LABEL))
             .axis_desc_style(("sans-serif", LABEL))
-            .x_desc(x)
-            .y_desc(y)
+            .x_desc(if i == middle { x } else { "" })
+            .y_desc(if i == 0 { y } else { "" })
             .x_labels(4)
-            .y_labels(6)
+            .y_labels(8)
             .x_label_formatter(&|x| power_of_ten(*x))
             .y_label_formatter(&|y| format!("{y:.1}"))
             .draw()?;
-        let across = bounds(|(x, _)| *x);
         let one = [(across.start, 1.0), (across.end, 1.0)];
-        chart.draw_series(LineSeries::new(one, GREY.stroke_width(2)))?;
+        chart.draw_series(LineSeries::new(one, BLACK.stroke_width(1)))?;
         // What this is about goes on top.
         for (peer, line) in panel.lines.iter().rev() {
             let width = if *peer == "anypoll" { 3 } else { 2 };
@@ -99,6 +110,7 @@ pub(crate) fn lines(path: &str, title: &str, x: &str, y: &str, panels: &[Panel])
             chart.draw_series(line.iter().map(dot))?;
         }
     }
+    let peers = in_order(panels.iter().flat_map(|panel| &panel.lines).map(|(peer, _)| *peer));
     legend(&foot, &peers, (60, 18))?;
     root.present()?;
     Ok(())
@@ -117,10 +129,7 @@ pub(crate) fn ratios(path: &str, title: &str, x: &str, groups: &[Group]) -> Resu
     const LEFT: i32 = 270;
     const RIGHT: i32 = 930;
     const TOP: i32 = 48;
-    let mut peers: Vec<_> =
-        groups.iter().flat_map(|(_, ratios)| ratios).map(|(peer, _)| *peer).collect();
-    let mut seen = std::collections::HashSet::new();
-    peers.retain(|peer| seen.insert(*peer));
+    let peers = in_order(groups.iter().flat_map(|(_, ratios)| ratios).map(|(peer, _)| *peer));
     let height_of = |group: &Group| STEP * i32::try_from(group.1.len()).unwrap_or(0) + 14;
     let bottom = TOP + groups.iter().map(height_of).sum::<i32>();
     let has_legend = peers.len() > 1;

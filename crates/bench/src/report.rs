@@ -6,7 +6,7 @@ use std::{fs, io};
 use serde_json::{Value, json};
 
 use crate::builds::Build;
-use crate::counts::{COLUMNS, Counts};
+use crate::counts::{COLUMNS, Counts, Tool};
 use crate::idle::{self, Idle};
 use crate::measure::{Row, Spread, Verdict};
 use crate::peers::{ALL, Anypoll, Floor, Mio, Mode, Peer as _};
@@ -103,7 +103,7 @@ impl Report {
              as long as any process has the object open, so eventfds are made and registered by the \
              batch, and other processes hold them. libuv, libev and libevent cannot take part: they \
              know an object by its number, and the numbers come again. Beside the idle objects 100 \
-             bytes run along 100 pipes.\n",
+             bytes run along 200 pipes.\n",
             grouped(idle::MANY),
             grouped(self.limit)
         )?;
@@ -271,7 +271,9 @@ impl Report {
                 let counts: serde_json::Map<_, _> = COLUMNS
                     .iter()
                     .zip(counts)
-                    .map(|(column, count)| (column.title.to_owned(), json!(count)))
+                    .map(|(column, count)| {
+                        (format!("{}, {}", column.tool, column.title), json!(count))
+                    })
                     .collect();
                 ((*peer).to_owned(), Value::Object(counts))
             };
@@ -451,26 +453,41 @@ fn write_rows(out: &mut String, rows: &[Row]) -> std::fmt::Result {
 }
 
 fn write_counts(out: &mut String, counts: &Counts) -> std::fmt::Result {
-    let titles: Vec<_> = COLUMNS.iter().map(|column| column.title).collect();
     writeln!(
         out,
-        "## Counts\n\nSystem calls by `strace -c`, without the read and the write of the byte that \
-         an event is about; a connection's are those of both of its ends, from connect to close. \
-         Instructions in user space by `valgrind --tool=callgrind`, with that read and write; heap \
-         allocations by memcheck. Each is the difference between a long run and a short one.\n\n\
-         | | {} |\n|---|{}",
-        titles.join(" | "),
-        "---|".repeat(titles.len())
+        "## Counts\n\nEach is the difference between a long run and a short one, divided by what the \
+         former did more. An event is a byte that is written into a pipe, a wait, and a read of it.\n"
     )?;
-    for (peer, counts) in counts {
-        write!(out, "| {peer} |")?;
-        for count in counts {
-            // Not "-0.00".
-            write!(out, " {:.2} |", count + 0.0)?;
+    for (tool, how) in [
+        (
+            Tool::SystemCalls,
+            "System calls, by `strace -c`: a wait without the write and the read; a connection's \
+             are those of both of its ends, from connect to close.",
+        ),
+        (
+            Tool::Instructions,
+            "Instructions in user space, by `valgrind --tool=callgrind`: with the write and the \
+             read, and the work of this program around them.",
+        ),
+        (Tool::Allocations, "Allocations, by valgrind's memcheck."),
+    ] {
+        let columns = || COLUMNS.iter().enumerate().filter(|(_, column)| column.tool == tool);
+        writeln!(out, "{how}\n")?;
+        let titles: Vec<_> = columns().map(|(_, column)| column.title).collect();
+        let rule = "---|".repeat(titles.len());
+        writeln!(out, "| | {} |\n|---|{rule}", titles.join(" | "))?;
+        for (peer, counts) in counts {
+            write!(out, "| {peer} |")?;
+            for (i, _) in columns() {
+                // Rounded so that nearly nothing is not "-0".
+                let hundredths = (counts[i] * 100.0).round() / 100.0 + 0.0;
+                write!(out, " {hundredths} |")?;
+            }
+            writeln!(out)?;
         }
         writeln!(out)?;
     }
-    writeln!(out)
+    Ok(())
 }
 
 fn marked(mark: &str, ratio: Spread) -> String {

@@ -48,10 +48,12 @@ pub(crate) fn longest(limit: usize) -> usize {
     (limit.saturating_sub(500) / 2).min(100_000)
 }
 
-/// Pipes and how many of them are active, of the chain.
+/// Pipes and how many of them are active: half at most, so that no byte is written into a pipe that
+/// the same wait has reported. Else what order a peer reports in would decide how many bytes a read
+/// finds.
 pub(crate) fn chains(limit: usize) -> [(usize, usize); 5] {
     let longest = longest(limit);
-    [(100, 100), (1_000, 100), (longest, 100), (longest, 1), (longest, 1_000)]
+    [(200, 100), (1_000, 100), (longest, 100), (longest, 1), (longest, 1_000)]
 }
 
 /// The number as it is read: 12,345.
@@ -79,7 +81,7 @@ fn chain(limit: usize, divisor: usize) -> Section {
         how: format!(
             "All of so many pipes are watched; so many bytes run along them at a time, each read \
              from one pipe and written into the next. {} pipes is what the limit of {} descriptors \
-             allows a process here; the last points of the picture are 100 pipes beside 100,000 idle \
+             allows a process here; the last points of the picture are 200 pipes beside 100,000 idle \
              objects, see below.",
             grouped(longest(limit)),
             grouped(limit)
