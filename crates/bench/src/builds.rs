@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Instant;
 
-use crate::measure::{Effort, Spread, spread};
+use crate::measure::{Spread, spread};
 use crate::peers::{Anypoll, Calloop, Mio, Peer, Polling};
 use crate::programs::{Package, crates};
 
@@ -18,90 +18,37 @@ pub(crate) struct Build {
     pub(crate) bytes: u64,
 }
 
+/// What it depends on, and its source. anypoll's path is found out later.
 const PEERS: [(&str, &str, &str); 4] = [
-    (
-        Anypoll::NAME,
-        "",
-        "let socket = UdpSocket::bind(\"127.0.0.1:0\")?;
-    let poller = anypoll::Poller::new()?;
-    let interest = anypoll::Interest::READABLE;
-    let socket = poller.register(socket, anypoll::Token(1), interest, anypoll::Mode::Edge)?;
-    socket.get_ref().send_to(b\"x\", socket.get_ref().local_addr()?)?;
-    let mut events = anypoll::Events::default();
-    poller.wait(&mut events, None)?;
-    println!(\"{}\", events.iter().count());",
-    ),
+    (Anypoll::NAME, "", include_str!("../programs/minimal_anypoll.rs")),
     (
         Mio::NAME,
         "mio = { version = '1.2', features = ['net', 'os-poll'] }",
-        "let mut poll = mio::Poll::new()?;
-    let mut socket = mio::net::UdpSocket::bind(\"127.0.0.1:0\".parse().unwrap())?;
-    poll.registry().register(&mut socket, mio::Token(1), mio::Interest::READABLE)?;
-    socket.send_to(b\"x\", socket.local_addr()?)?;
-    let mut events = mio::Events::with_capacity(1024);
-    poll.poll(&mut events, None)?;
-    println!(\"{}\", events.iter().count());",
+        include_str!("../programs/minimal_mio.rs"),
     ),
-    (
-        Polling::NAME,
-        "polling = '3.11'",
-        "let socket = UdpSocket::bind(\"127.0.0.1:0\")?;
-    let poller = polling::Poller::new()?;
-    unsafe { poller.add(&socket, polling::Event::readable(1))? };
-    socket.send_to(b\"x\", socket.local_addr()?)?;
-    let mut events = polling::Events::new();
-    poller.wait(&mut events, None)?;
-    println!(\"{}\", events.iter().count());
-    poller.delete(&socket)?;",
-    ),
-    (
-        Calloop::NAME,
-        "calloop = '0.14'",
-        "use calloop::{EventLoop, Interest, Mode, PostAction, generic::Generic};
-    let socket = UdpSocket::bind(\"127.0.0.1:0\")?;
-    socket.send_to(b\"x\", socket.local_addr()?)?;
-    let mut events = EventLoop::<bool>::try_new()?;
-    let source = Generic::new(socket, Interest::READ, Mode::Edge);
-    let seen = |_, _: &mut _, seen: &mut bool| {
-        *seen = true;
-        Ok(PostAction::Continue)
-    };
-    events.handle().insert_source(source, seen)?;
-    let mut seen = false;
-    events.dispatch(None, &mut seen)?;
-    println!(\"{seen}\");",
-    ),
+    (Polling::NAME, "polling = '3.11'", include_str!("../programs/minimal_polling.rs")),
+    (Calloop::NAME, "calloop = '0.14'", include_str!("../programs/minimal_calloop.rs")),
 ];
 
-pub(crate) fn measure(effort: &Effort) -> Result<Vec<Build>, String> {
+pub(crate) fn measure(rounds: usize) -> Result<Vec<Build>, String> {
     let ours = format!("anypoll = {{ path = '{}' }}", crates().join("anypoll").display());
-    let package = |(peer, dependency, body): &(&str, &str, &str)| {
+    let package = |(peer, dependency, source): &(&str, &str, &str)| {
         let dependency = if dependency.is_empty() { &*ours } else { dependency };
-        let import =
-            if body.contains(" UdpSocket::") { "use std::net::UdpSocket;\n\n" } else { "" };
-        let source = format!(
-            "{import}fn main() -> Result<(), Box<dyn std::error::Error>> {{\n    {body}\n    Ok(())\n}}\n"
-        );
         let tail = format!("[dependencies]\n{dependency}\n\n[profile.release]\nstrip = true\n");
-        let package = Package::write(&format!("bench-minimal/{peer}"), &tail, &source);
+        let package = Package::write(&format!("bench-minimal/{peer}"), &tail, source);
         package.cargo(&["fetch", "--quiet"])?;
         Ok::<_, String>(package)
     };
     let packages = PEERS.iter().map(package).collect::<Result<Vec<_>, _>>()?;
     let mut times = vec![Vec::new(); packages.len()];
-    let mut failed = None;
-    effort.rounds(|round| {
+    for round in 0..rounds {
         for i in 0..packages.len() {
             let which = (i + round) % packages.len();
             packages[which].forget_what_was_built();
             let start = Instant::now();
-            let built = packages[which].cargo(&["build", "--quiet", "--release", "--offline"]);
+            packages[which].cargo(&["build", "--quiet", "--release", "--offline"])?;
             times[which].push(start.elapsed().as_secs_f64());
-            failed = failed.take().or(built.err());
         }
-    });
-    if let Some(error) = failed {
-        return Err(error);
     }
     let mio = PEERS.iter().position(|(peer, ..)| *peer == Mio::NAME);
     let of_mio = times[mio.expect("mio is among them")].clone();

@@ -6,9 +6,10 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
+use std::time::Duration;
 
 use crate::peers::{self, Entry, Mode};
-use crate::workloads::{Work, pipes};
+use crate::workloads::{Slack, Work, pipes};
 use Tool::{Allocations, Instructions, SystemCalls};
 
 /// Of each peer, in the order of `COLUMNS`.
@@ -38,6 +39,7 @@ const fn column(tool: Tool, title: &'static str, work: &'static str) -> Column {
 pub(crate) const COLUMNS: &[Column] = &[
     // Without those that write and read the byte.
     Column { other: 2.0, ..column(SystemCalls, "a wait that brings one event", "event") },
+    column(SystemCalls, "a wait that times out", "timeout"),
     column(SystemCalls, "a connection, both ends", "connection"),
     column(SystemCalls, "a wake and the wait that reports it", "wake"),
     column(SystemCalls, "ten wakes and their wait", "wakes"),
@@ -57,6 +59,10 @@ pub(crate) fn work(name: &str, times: usize, entry: &Entry) -> Option<Work> {
         "connection" => Work::Churn { connections: times, mode },
         "wake" => Work::Wakes { wakes: 1, waits: times },
         "wakes" => Work::Wakes { wakes: 10, waits: times },
+        "timeout" => {
+            let (timeout, slack) = (Duration::from_millis(1), Slack::Usual);
+            Work::Timeout { timeout, slack, samples: times }
+        }
         _ => return None,
     })
 }

@@ -20,7 +20,7 @@ pub(crate) const MANY: usize = 100_000;
 const FEW: usize = 100;
 const PIPES: usize = 200;
 const ACTIVE: usize = 100;
-/// That one process is lent, and ours has open for as long.
+/// The most that ours has open at a time, and one other process is lent.
 const BATCH: usize = 10_000;
 /// That one peer begins to watch before it is the next one's turn.
 const CHUNK: usize = 1_000;
@@ -30,8 +30,8 @@ pub(crate) trait Crowd {
     fn watch(&mut self, objects: &[OwnedFd]);
     /// Bytes that the user has to keep of each.
     fn key_size(&self) -> usize;
-    /// A ring of pipes beside the few, and beside the many.
-    fn rings(&mut self, pipes: &[Pipe], mode: Mode) -> [f64; 2];
+    /// The time of a ring of pipes beside the few, and beside the many.
+    fn rings(&mut self, pipes: &[Pipe], mode: Mode, many_first: bool) -> [f64; 2];
 }
 
 struct Pair<P: Peer> {
@@ -58,8 +58,14 @@ impl<P: Peer> Crowd for Pair<P> {
         size_of::<P::Key>()
     }
 
-    fn rings(&mut self, pipes: &[Pipe], mode: Mode) -> [f64; 2] {
-        [&mut self.few, &mut self.many].map(|peer| ring(peer, pipes, ACTIVE, 5_000, mode))
+    fn rings(&mut self, pipes: &[Pipe], mode: Mode, many_first: bool) -> [f64; 2] {
+        let ring = |peer: &mut P| ring(peer, pipes, ACTIVE, 5_000, mode);
+        if many_first {
+            let many = ring(&mut self.many);
+            [ring(&mut self.few), many]
+        } else {
+            [ring(&mut self.few), ring(&mut self.many)]
+        }
     }
 }
 
@@ -80,7 +86,11 @@ pub(crate) fn ring_name(mode: Mode) -> String {
     format!("{PIPES} pipes, {ACTIVE} active, beside {} idle objects, {mode}", grouped(MANY))
 }
 
-pub(crate) fn measure(effort: &Effort) -> Idle {
+pub(crate) fn measure(effort: &Effort, limit: usize) -> Result<Idle, String> {
+    let at_once = limit.saturating_sub(1_000).min(BATCH) / CHUNK * CHUNK;
+    if at_once == 0 {
+        return Err(format!("{limit} descriptors are too few: ulimit -n 4096"));
+    }
     let entries: Vec<_> = peers::ALL.iter().filter(|entry| entry.takes_a_number_twice).collect();
     let mut crowds: Vec<_> = entries.iter().map(|entry| (entry.crowd)()).collect();
     let few = eventfds(FEW);
@@ -90,11 +100,13 @@ pub(crate) fn measure(effort: &Effort) -> Idle {
     let mut watching = vec![Vec::new(); entries.len()];
     let mut heap = vec![0; entries.len()];
     let mut holders = Vec::new();
-    for batch in 0..MANY / BATCH {
-        let objects = eventfds(BATCH);
-        for (turn, chunk) in objects.chunks(CHUNK).enumerate() {
+    let mut begun = 0;
+    while begun < MANY {
+        let objects = eventfds(at_once.min(MANY - begun));
+        for chunk in objects.chunks(CHUNK) {
+            begun += chunk.len();
             for i in 0..crowds.len() {
-                let which = (i + turn + batch) % crowds.len();
+                let which = (i + begun / CHUNK) % crowds.len();
                 let before = heap_in_use();
                 let start = Instant::now();
                 crowds[which].watch(chunk);
@@ -127,7 +139,7 @@ pub(crate) fn measure(effort: &Effort) -> Idle {
                 if !entries[which].modes.contains(&mode) {
                     continue;
                 }
-                let ring = crowds[which].rings(&pipes, mode);
+                let ring = crowds[which].rings(&pipes, mode, round % 2 == 0);
                 if round > 0 {
                     for (times, time) in times[which].iter_mut().zip(ring) {
                         times.push(time);
@@ -155,7 +167,7 @@ pub(crate) fn measure(effort: &Effort) -> Idle {
     // The peers first: what they still ask of numbers that are closed concerns nobody then.
     drop(crowds);
     drop(holders);
-    Idle { rows, growth, bytes }
+    Ok(Idle { rows, growth, bytes })
 }
 
 /// Not close-on-exec: another process is to hold them.

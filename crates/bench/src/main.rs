@@ -99,12 +99,10 @@ fn options(mut words: &[&str]) -> Result<Options, String> {
 
 fn run(options: &Options, arguments: &str) -> Result<(), String> {
     let filter = options.filter.as_str();
-    let (effort, build_effort) = if options.quick {
-        let effort = Effort { for_each: Duration::from_millis(100), at_least: 1, divisor: 10 };
-        (effort, Effort { for_each: Duration::ZERO, ..effort })
+    let effort = if options.quick {
+        Effort { for_each: Duration::from_millis(100), at_least: 1, divisor: 10 }
     } else {
-        let effort = Effort { for_each: Duration::from_secs(3), at_least: 5, divisor: 1 };
-        (effort, Effort { at_least: 2, for_each: Duration::from_secs(20), ..effort })
+        Effort { for_each: Duration::from_secs(3), at_least: 5, divisor: 1 }
     };
     // By name only, or else if there is time.
     let wanted =
@@ -130,8 +128,8 @@ fn run(options: &Options, arguments: &str) -> Result<(), String> {
         }
     }
     let idle = "idle".contains(filter).then(|| {
-        eprintln!("{} idle objects …", idle::MANY);
-        idle::measure(&effort)
+        eprintln!("{} idle objects …", sections::grouped(idle::MANY));
+        idle::measure(&effort, limit)
     });
     let bytes = "bytes".contains(filter).then(|| {
         let objects = workloads::objects(2 * sections::longest(limit));
@@ -146,7 +144,7 @@ fn run(options: &Options, arguments: &str) -> Result<(), String> {
     });
     let builds = if wanted("builds") {
         eprintln!("builds …");
-        builds::measure(&build_effort)?
+        builds::measure(if options.quick { 1 } else { 3 })?
     } else {
         Vec::new()
     };
@@ -160,7 +158,7 @@ fn run(options: &Options, arguments: &str) -> Result<(), String> {
         command: command(arguments),
         limit,
         sections,
-        idle,
+        idle: idle.transpose()?,
         bytes,
         counts: counts.transpose()?,
         builds,

@@ -112,9 +112,11 @@ impl Row {
     pub(crate) fn verdict(&self, peer: &str) -> Option<(Spread, Verdict)> {
         let ratio = self.ratio(peer, Anypoll::NAME)?;
         let goal = self.goals.iter().find(|(name, _)| *name == peer).map(|(_, goal)| *goal);
-        let verdict = if goal.is_some_and(|goal| ratio.median < goal) {
+        // As they are shown.
+        let hundredths = |ratio: f64| (ratio * 100.0).round() / 100.0;
+        let verdict = if goal.is_some_and(|goal| hundredths(ratio.median) < goal) {
             Verdict::Missed
-        } else if ratio.high < 1.0 {
+        } else if hundredths(ratio.high) < 1.0 {
             Verdict::Behind
         } else {
             Verdict::Well

@@ -351,7 +351,9 @@ impl Report {
         let rings = sections::chains(self.limit);
         let rings = rings.iter().filter(|(_, active)| *active == 100);
         let named = rings.map(|(all, active)| (*all, sections::chain_name(*all, *active, mode)));
-        let named: Vec<_> = named.chain([(idle::MANY, idle::ring_name(mode))]).collect();
+        let idle = [(idle::MANY, idle::ring_name(mode))];
+        let idle = idle.into_iter().filter(|_| sections::longest(self.limit) < idle::MANY);
+        let named: Vec<_> = named.chain(idle).collect();
         let rows = || {
             let sections = self.sections.iter().flat_map(|section| &section.rows);
             sections.chain(self.idle.iter().flat_map(|idle| &idle.rows))
