@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Instant;
 
-use crate::measure::{Spread, spread};
+use crate::measure::{Spread, order, spread};
 use crate::peers::{Anypoll, Calloop, Mio, Peer, Polling};
 use crate::programs::{Package, crates};
 
@@ -42,8 +42,7 @@ pub(crate) fn measure(rounds: usize) -> Result<Vec<Build>, String> {
     let packages = PEERS.iter().map(package).collect::<Result<Vec<_>, _>>()?;
     let mut times = vec![Vec::new(); packages.len()];
     for round in 0..rounds {
-        for i in 0..packages.len() {
-            let which = (i + round) % packages.len();
+        for which in order(packages.len(), round) {
             packages[which].forget_what_was_built();
             let start = Instant::now();
             packages[which].cargo(&["build", "--quiet", "--release", "--offline"])?;

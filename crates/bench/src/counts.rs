@@ -37,14 +37,19 @@ const fn column(tool: Tool, title: &'static str, work: &'static str) -> Column {
 }
 
 pub(crate) const COLUMNS: &[Column] = &[
-    // Without those that write and read the byte.
+    // Without those that write and read the byte; without the look.
     Column { other: 2.0, ..column(SystemCalls, "a wait that brings one event", "event") },
     column(SystemCalls, "a wait that times out", "timeout"),
     column(SystemCalls, "a connection, both ends", "connection"),
+    Column {
+        other: 1.0,
+        ..column(SystemCalls, "an object, begun and ended to be watched", "object")
+    },
     column(SystemCalls, "a wake and the wait that reports it", "wake"),
     column(SystemCalls, "ten wakes and their wait", "wakes"),
     column(Instructions, "an event, one a wait", "event"),
     Column { per: 64.0, ..column(Instructions, "an event, 64 a wait", "events") },
+    column(Instructions, "an object, begun and ended to be watched, and a look between", "object"),
     column(Instructions, "a wake and the wait that reports it", "wake"),
     column(Allocations, "a wait that brings one event", "event"),
     column(Allocations, "a connection", "connection"),
@@ -59,6 +64,7 @@ pub(crate) fn work(name: &str, times: usize, entry: &Entry) -> Option<Work> {
         "connection" => Work::Churn { connections: times, mode },
         "wake" => Work::Wakes { wakes: 1, waits: times },
         "wakes" => Work::Wakes { wakes: 10, waits: times },
+        "object" => Work::Again { times, mode },
         "timeout" => {
             let (timeout, slack) = (Duration::from_millis(1), Slack::Usual);
             Work::Timeout { timeout, slack, samples: times }

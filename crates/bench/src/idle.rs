@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anypoll::{Interest, Token};
 
-use crate::measure::{Effort, FLOOR_AND_MIO, Row, Spread, spread};
+use crate::measure::{Effort, FLOOR_AND_MIO, Row, Spread, order, spread};
 use crate::peers::{self, Mode, Peer};
 use crate::sections::grouped;
 use crate::workloads::{Pipe, pipes, ring};
@@ -105,8 +105,7 @@ pub(crate) fn measure(effort: &Effort, limit: usize) -> Result<Idle, String> {
         let objects = eventfds(at_once.min(MANY - begun));
         for chunk in objects.chunks(CHUNK) {
             begun += chunk.len();
-            for i in 0..crowds.len() {
-                let which = (i + begun / CHUNK) % crowds.len();
+            for which in order(crowds.len(), begun / CHUNK) {
                 let before = heap_in_use();
                 let start = Instant::now();
                 crowds[which].watch(chunk);
@@ -134,8 +133,7 @@ pub(crate) fn measure(effort: &Effort, limit: usize) -> Result<Idle, String> {
     for mode in [Mode::Level, Mode::Edge, Mode::Oneshot] {
         let mut times = vec![[const { Vec::new() }; 2]; entries.len()];
         effort.rounds(|round| {
-            for i in 0..crowds.len() {
-                let which = (i + round) % crowds.len();
+            for which in order(crowds.len(), round) {
                 if !entries[which].modes.contains(&mode) {
                     continue;
                 }

@@ -70,8 +70,7 @@ impl Workload {
     pub(crate) fn measure(self, effort: &Effort) -> Row {
         let mut times: Vec<_> = self.slices.iter().map(|(peer, _)| (*peer, Vec::new())).collect();
         effort.rounds(|round| {
-            for i in 0..self.slices.len() {
-                let which = (i + round) % self.slices.len();
+            for which in order(self.slices.len(), round) {
                 let time = self.slices[which].1();
                 if round > 0 {
                     times[which].1.push(time);
@@ -80,6 +79,21 @@ impl Workload {
         });
         Row { name: self.name, goals: self.goals, reason: self.reason, times }
     }
+}
+
+/// Who comes when in a round, shuffled: none always follows the same one, whose traces in the cache
+/// and in the allocator would be its lot.
+pub(crate) fn order(count: usize, round: usize) -> Vec<usize> {
+    let mut random = (round as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let mut order: Vec<_> = (0..count).collect();
+    for i in (1..count).rev() {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        let other = usize::try_from(random % (i as u64 + 1)).expect("it is at most i");
+        order.swap(i, other);
+    }
+    order
 }
 
 /// The seconds of one operation in each round.

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use crate::measure::{Effort, Spread, spread};
+use crate::measure::{Effort, Spread, order, spread};
 use crate::programs::{Package, crates};
 
 pub(crate) struct Runtime {
@@ -89,10 +89,8 @@ impl Runtime {
             let workload = scaled(workload, effort.divisor);
             let mut ratios = Vec::new();
             effort.rounds(|round| {
-                // Who begins takes turns, too.
                 let mut times = [0.0; 2];
-                for i in 0..2 {
-                    let which = (i + round) % 2;
+                for which in order(2, round) {
                     times[which] = running[which].ask(&workload);
                 }
                 if round > 0 {

@@ -62,6 +62,11 @@ pub(crate) enum Work {
         objects: Shared<OwnedFd>,
         mode: Mode,
     },
+    /// For tools that count: one object, again and again.
+    Again {
+        times: usize,
+        mode: Mode,
+    },
     /// For tools that count: a wait for so many events at a time, each written and read.
     Rounds {
         pipes: Shared<Pipe>,
@@ -79,6 +84,7 @@ impl Work {
             | Self::Churn { mode, .. }
             | Self::Udp { mode, .. }
             | Self::Register { mode, .. }
+            | Self::Again { mode, .. }
             | Self::Rounds { mode, .. } => Some(mode),
             Self::Oneshot { .. } => Some(Mode::Oneshot),
             Self::Wakes { .. }
@@ -104,6 +110,7 @@ impl Work {
             Self::Oneshot { reports } => oneshot::<P>(reports),
             Self::Timeout { timeout: after, slack, samples } => timeout::<P>(after, slack, samples),
             Self::Register { ref objects, mode } => register::<P>(objects, mode),
+            Self::Again { times, mode } => again::<P>(times, mode),
             Self::Rounds { ref pipes, rounds: count, mode } => rounds::<P>(pipes, count, mode),
         }
     }
@@ -424,6 +431,19 @@ fn register<P: Peer>(objects: &[OwnedFd], mode: Mode) -> f64 {
     }
     look(&mut peer);
     seconds(start, objects.len())
+}
+
+/// Beginning and ending to watch.
+fn again<P: Peer>(times: usize, mode: Mode) -> f64 {
+    let (reader, _writer) = std::io::pipe().unwrap();
+    let mut peer = P::new();
+    let start = Instant::now();
+    for token in 0..times {
+        let key = peer.add(reader.as_fd(), token, mode);
+        look(&mut peer);
+        peer.remove(key, reader.as_fd());
+    }
+    seconds(start, times)
 }
 
 fn rounds<P: Peer>(pipes: &[Pipe], count: usize, mode: Mode) -> f64 {
