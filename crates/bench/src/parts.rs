@@ -406,8 +406,3 @@ pub(crate) fn expire<D: Expire>(live: usize) -> f64 {
     assert_eq!(expired, live);
     seconds(start, live)
 }
-
-/// Peers' names, for the tables.
-pub(crate) const CHANNELS: &[&str] =
-    &[WithMio::<crossbeam_channel::Receiver<usize>>::NAME, WithMio::<mpsc::Receiver<usize>>::NAME];
-pub(crate) const TIMERS: &[&str] = &[Tree::NAME, LazyHeap::NAME, DelayQueue::NAME];

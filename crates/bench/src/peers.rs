@@ -1,10 +1,17 @@
 //! The libraries that are measured, each behind the same face. A call costs nothing but the
 //! library's own work: everything is generic and inlined.
 
+use std::fmt;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anypoll::{AlwaysReadyObject, Interest, Token};
+
+#[cfg(feature = "c-peers")]
+use crate::c_peers::{CPeer, Libev, Libevent, Libuv};
+use crate::idle::{self, Crowd};
+use crate::workloads::Work;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
@@ -13,9 +20,18 @@ pub(crate) enum Mode {
     Oneshot,
 }
 
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Level => "level",
+            Self::Edge => "edge",
+            Self::Oneshot => "one-shot",
+        })
+    }
+}
+
 /// Events a wait can bring, for everyone.
-pub(crate) const CAPACITY: usize = ROOM as usize;
-const ROOM: i32 = 1024;
+const CAPACITY: usize = 1024;
 
 /// The token of every waker.
 pub(crate) const WAKE: usize = 1 << 40;
@@ -23,20 +39,84 @@ pub(crate) const WAKE: usize = 1 << 40;
 pub(crate) trait Peer: Sized + 'static {
     const NAME: &'static str;
     const MODES: &'static [Mode];
+    /// Whether it tells objects apart by what the kernel knows of them, not by their numbers.
+    const TAKES_A_NUMBER_TWICE: bool = true;
+    /// What the peer gives for a registration, to be kept until it is removed.
+    type Key;
 
     fn new() -> Self;
-    fn add(&mut self, fd: BorrowedFd<'_>, token: usize, mode: Mode);
+    fn add(&mut self, fd: BorrowedFd<'_>, token: usize, mode: Mode) -> Self::Key;
     /// Arms a one-shot registration again.
-    fn rearm(&mut self, fd: BorrowedFd<'_>, token: usize);
-    fn remove(&mut self, fd: BorrowedFd<'_>);
+    fn rearm(&mut self, key: &Self::Key, fd: BorrowedFd<'_>, token: usize);
+    /// Whatever was added is removed before the peer is dropped.
+    fn remove(&mut self, key: Self::Key, fd: BorrowedFd<'_>);
     fn wait(&mut self, timeout: Option<Duration>, each: impl FnMut(usize));
+    /// Once for each peer.
     fn waker(&mut self) -> impl Fn() + Send + Sync + Clone + use<Self>;
 }
 
+/// A poller that several threads may wait on, each with a buffer of its own.
+pub(crate) trait Common: Peer<Key = ()> + Send {
+    /// The same poller, with room for few events: one thread shall not take all there is to do.
+    fn another(&self) -> Self;
+}
+
+const LITTLE_ROOM: usize = 8;
+
+impl Common for Floor {
+    fn another(&self) -> Self {
+        let (epoll, wake) = (self.epoll.clone(), self.wake.clone());
+        Self { epoll, wake, events: Vec::with_capacity(LITTLE_ROOM) }
+    }
+}
+
+impl Common for Anypoll {
+    fn another(&self) -> Self {
+        let events = anypoll::Events::with_capacity(LITTLE_ROOM);
+        Self { poller: self.poller.clone(), events }
+    }
+}
+
+/// A peer whose type is forgotten.
+pub(crate) struct Entry {
+    pub(crate) name: &'static str,
+    pub(crate) modes: &'static [Mode],
+    pub(crate) takes_a_number_twice: bool,
+    pub(crate) run: fn(&Work) -> f64,
+    /// Of each of these objects, watched for `Level`.
+    pub(crate) bytes: fn(&[OwnedFd]) -> f64,
+    pub(crate) crowd: fn() -> Box<dyn Crowd>,
+}
+
+const fn entry<P: Peer>() -> Entry {
+    Entry {
+        name: P::NAME,
+        modes: P::MODES,
+        takes_a_number_twice: P::TAKES_A_NUMBER_TWICE,
+        run: Work::run::<P>,
+        bytes: idle::bytes::<P>,
+        crowd: idle::crowd::<P>,
+    }
+}
+
+pub(crate) static ALL: &[Entry] = &[
+    entry::<Anypoll>(),
+    entry::<Floor>(),
+    entry::<Mio>(),
+    entry::<Polling>(),
+    entry::<Calloop>(),
+    #[cfg(feature = "c-peers")]
+    entry::<CPeer<Libuv>>(),
+    #[cfg(feature = "c-peers")]
+    entry::<CPeer<Libev>>(),
+    #[cfg(feature = "c-peers")]
+    entry::<CPeer<Libevent>>(),
+];
+
 /// epoll by hand, with the best waker that takes no thought: an edge-triggered eventfd.
 pub(crate) struct Floor {
-    epoll: OwnedFd,
-    wake: std::sync::Arc<OwnedFd>,
+    epoll: Arc<OwnedFd>,
+    wake: Arc<OwnedFd>,
     events: Vec<libc::epoll_event>,
 }
 
@@ -53,6 +133,7 @@ impl Floor {
 impl Peer for Floor {
     const NAME: &'static str = "libc::epoll_wait";
     const MODES: &'static [Mode] = &[Mode::Level, Mode::Edge, Mode::Oneshot];
+    type Key = ();
 
     fn new() -> Self {
         // SAFETY: no memory is involved.
@@ -62,7 +143,7 @@ impl Peer for Floor {
         assert!(epoll >= 0 && wake >= 0);
         Self {
             // SAFETY: it was opened just now, and nobody else has it.
-            epoll: unsafe { OwnedFd::from_raw_fd(epoll) },
+            epoll: unsafe { OwnedFd::from_raw_fd(epoll) }.into(),
             // SAFETY: as above.
             wake: unsafe { OwnedFd::from_raw_fd(wake) }.into(),
             events: Vec::with_capacity(CAPACITY),
@@ -78,12 +159,12 @@ impl Peer for Floor {
         self.control(libc::EPOLL_CTL_ADD, fd, token, libc::EPOLLIN | libc::EPOLLRDHUP | how);
     }
 
-    fn rearm(&mut self, fd: BorrowedFd<'_>, token: usize) {
+    fn rearm(&mut self, (): &(), fd: BorrowedFd<'_>, token: usize) {
         let flags = libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLONESHOT;
         self.control(libc::EPOLL_CTL_MOD, fd, token, flags);
     }
 
-    fn remove(&mut self, fd: BorrowedFd<'_>) {
+    fn remove(&mut self, (): (), fd: BorrowedFd<'_>) {
         self.control(libc::EPOLL_CTL_DEL, fd, 0, 0);
     }
 
@@ -91,8 +172,9 @@ impl Peer for Floor {
         let millis =
             timeout.map_or(-1, |t| i32::try_from(t.as_nanos().div_ceil(1_000_000)).unwrap());
         let (epoll, buffer) = (self.epoll.as_raw_fd(), self.events.as_mut_ptr());
+        let room = self.events.capacity().try_into().unwrap();
         // SAFETY: the buffer has room for so many records.
-        let count = unsafe { libc::epoll_wait(epoll, buffer, ROOM, millis) };
+        let count = unsafe { libc::epoll_wait(epoll, buffer, room, millis) };
         // SAFETY: the kernel has written so many.
         unsafe { self.events.set_len(usize::try_from(count).unwrap()) };
         for event in &self.events {
@@ -121,6 +203,7 @@ pub(crate) struct Anypoll {
 impl Peer for Anypoll {
     const NAME: &'static str = "anypoll";
     const MODES: &'static [Mode] = &[Mode::Level, Mode::Edge, Mode::Oneshot];
+    type Key = ();
 
     fn new() -> Self {
         Self {
@@ -139,12 +222,12 @@ impl Peer for Anypoll {
         self.poller.add(&fd, Token(token), Interest::READABLE, mode, refuse).unwrap();
     }
 
-    fn rearm(&mut self, fd: BorrowedFd<'_>, token: usize) {
+    fn rearm(&mut self, (): &(), fd: BorrowedFd<'_>, token: usize) {
         let mode = anypoll::Mode::Oneshot;
         self.poller.modify(&fd, Token(token), Interest::READABLE, mode).unwrap();
     }
 
-    fn remove(&mut self, fd: BorrowedFd<'_>) {
+    fn remove(&mut self, (): (), fd: BorrowedFd<'_>) {
         self.poller.remove(&fd).unwrap();
     }
 
@@ -171,6 +254,7 @@ pub(crate) struct Mio {
 impl Peer for Mio {
     const NAME: &'static str = "mio";
     const MODES: &'static [Mode] = &[Mode::Edge];
+    type Key = ();
 
     fn new() -> Self {
         Self { poll: mio::Poll::new().unwrap(), events: mio::Events::with_capacity(CAPACITY) }
@@ -183,11 +267,11 @@ impl Peer for Mio {
         self.poll.registry().register(&mut source, mio::Token(token), interest).unwrap();
     }
 
-    fn rearm(&mut self, _: BorrowedFd<'_>, _: usize) {
+    fn rearm(&mut self, (): &(), _: BorrowedFd<'_>, _: usize) {
         unreachable!("mio has no one-shot mode");
     }
 
-    fn remove(&mut self, fd: BorrowedFd<'_>) {
+    fn remove(&mut self, (): (), fd: BorrowedFd<'_>) {
         let fd = fd.as_raw_fd();
         self.poll.registry().deregister(&mut mio::unix::SourceFd(&fd)).unwrap();
     }
@@ -203,19 +287,20 @@ impl Peer for Mio {
 
     fn waker(&mut self) -> impl Fn() + Send + Sync + Clone + use<> {
         let waker = mio::Waker::new(self.poll.registry(), mio::Token(WAKE)).unwrap();
-        let waker = std::sync::Arc::new(waker);
+        let waker = Arc::new(waker);
         move || waker.wake().unwrap()
     }
 }
 
 pub(crate) struct Polling {
-    poller: std::sync::Arc<polling::Poller>,
+    poller: Arc<polling::Poller>,
     events: polling::Events,
 }
 
 impl Peer for Polling {
     const NAME: &'static str = "polling";
     const MODES: &'static [Mode] = &[Mode::Level, Mode::Edge, Mode::Oneshot];
+    type Key = ();
 
     fn new() -> Self {
         Self {
@@ -231,15 +316,15 @@ impl Peer for Polling {
             Mode::Oneshot => polling::PollMode::Oneshot,
         };
         let event = polling::Event::readable(token);
-        // SAFETY: each workload removes what it adds, or drops the poller first.
+        // SAFETY: it is removed before the poller is dropped, or lives on in another process.
         unsafe { self.poller.add_with_mode(fd.as_raw_fd(), event, mode) }.unwrap();
     }
 
-    fn rearm(&mut self, fd: BorrowedFd<'_>, token: usize) {
+    fn rearm(&mut self, (): &(), fd: BorrowedFd<'_>, token: usize) {
         self.poller.modify(fd, polling::Event::readable(token)).unwrap();
     }
 
-    fn remove(&mut self, fd: BorrowedFd<'_>) {
+    fn remove(&mut self, (): (), fd: BorrowedFd<'_>) {
         self.poller.delete(fd).unwrap();
     }
 
@@ -265,45 +350,40 @@ impl Peer for Polling {
 
 pub(crate) struct Calloop {
     events: calloop::EventLoop<'static, Vec<usize>>,
-    tokens: std::collections::HashMap<i32, calloop::RegistrationToken>,
     ready: Vec<usize>,
 }
 
 impl Peer for Calloop {
     const NAME: &'static str = "calloop";
     const MODES: &'static [Mode] = &[Mode::Level, Mode::Edge, Mode::Oneshot];
+    type Key = calloop::RegistrationToken;
 
     fn new() -> Self {
-        Self {
-            events: calloop::EventLoop::try_new().unwrap(),
-            tokens: std::collections::HashMap::new(),
-            ready: Vec::with_capacity(CAPACITY),
-        }
+        Self { events: calloop::EventLoop::try_new().unwrap(), ready: Vec::with_capacity(CAPACITY) }
     }
 
-    fn add(&mut self, fd: BorrowedFd<'_>, token: usize, mode: Mode) {
+    fn add(&mut self, fd: BorrowedFd<'_>, token: usize, mode: Mode) -> Self::Key {
         let mode = match mode {
             Mode::Level => calloop::Mode::Level,
             Mode::Edge => calloop::Mode::Edge,
             Mode::Oneshot => calloop::Mode::OneShot,
         };
-        // SAFETY: each workload removes what it adds, or drops the loop first.
+        // SAFETY: what is added is removed while it is open, or the source is never touched again.
         let owned = unsafe { BorrowedFd::borrow_raw(fd.as_raw_fd()) };
         let source = calloop::generic::Generic::new(owned, calloop::Interest::READ, mode);
         let push = move |_: calloop::Readiness, _: &mut _, ready: &mut Vec<usize>| {
             ready.push(token);
             Ok(calloop::PostAction::Continue)
         };
-        let registration = self.events.handle().insert_source(source, push).unwrap();
-        self.tokens.insert(fd.as_raw_fd(), registration);
+        self.events.handle().insert_source(source, push).unwrap()
     }
 
-    fn rearm(&mut self, fd: BorrowedFd<'_>, _: usize) {
-        self.events.handle().update(&self.tokens[&fd.as_raw_fd()]).unwrap();
+    fn rearm(&mut self, key: &Self::Key, _: BorrowedFd<'_>, _: usize) {
+        self.events.handle().update(key).unwrap();
     }
 
-    fn remove(&mut self, fd: BorrowedFd<'_>) {
-        self.events.handle().remove(self.tokens.remove(&fd.as_raw_fd()).unwrap());
+    fn remove(&mut self, key: Self::Key, _: BorrowedFd<'_>) {
+        self.events.handle().remove(key);
     }
 
     fn wait(&mut self, timeout: Option<Duration>, mut each: impl FnMut(usize)) {

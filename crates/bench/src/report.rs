@@ -1,30 +1,46 @@
-//! The table, the JSON and the plot.
+//! What was measured, as Markdown, JSON and pictures.
 
 use std::fmt::Write as _;
 use std::{fs, io};
 
-use plotters::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::counts::Count;
-use crate::measure::Ratio;
-use crate::{parts, runtimes};
+use crate::builds::Build;
+use crate::counts::{COLUMNS, Counts, Tool};
+use crate::idle::{self, Idle};
+use crate::measure::{Row, Spread, Verdict};
+use crate::peers::{ALL, Anypoll, Floor, Mio, Mode, Peer as _};
+use crate::plots::{self, Group, Panel};
+use crate::sections::grouped;
+use crate::{runtimes, sections};
 
-pub(crate) struct Row {
-    pub(crate) name: String,
-    pub(crate) goals: &'static [(&'static str, f64)],
-    pub(crate) ratios: Vec<Ratio>,
+pub(crate) struct Measured {
+    pub(crate) title: &'static str,
+    pub(crate) how: String,
+    pub(crate) limit: &'static str,
+    pub(crate) rows: Vec<Row>,
 }
 
 pub(crate) struct Report {
-    pub(crate) rows: Vec<Row>,
-    pub(crate) runtimes: Vec<runtimes::Row>,
-    pub(crate) counts: Vec<Count>,
-    pub(crate) rounds: usize,
+    pub(crate) machine: String,
+    pub(crate) versions: String,
+    pub(crate) command: String,
+    pub(crate) limit: usize,
+    pub(crate) sections: Vec<Measured>,
+    pub(crate) idle: Option<Idle>,
+    /// How many objects, and each peer's bytes for one.
+    pub(crate) bytes: Option<(usize, Vec<(&'static str, f64)>)>,
+    pub(crate) counts: Option<Counts>,
+    pub(crate) builds: Vec<Build>,
+    pub(crate) runtimes: Vec<runtimes::Measured>,
+    /// What was not measured, and how to have it.
+    pub(crate) left_out: Vec<String>,
 }
 
-const PEERS: [&str; 4] = ["libc::epoll_wait", "mio", "polling", "calloop"];
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs");
+const GROWTH_GOAL: f64 = 1.1;
+const BYTES_GOAL: f64 = 48.0;
+const BUILD_GOAL: f64 = 1.5;
 
 impl Report {
     pub(crate) fn markdown(&self) -> String {
@@ -37,195 +53,495 @@ impl Report {
         writeln!(out, "# Performance\n")?;
         writeln!(
             out,
-            "Made by `cargo run --release -p bench -- --write`. The peers take turns, {} rounds of \
-             the same work; a figure is a peer's time over anypoll's in the same round, so **above \
-             1 anypoll is the faster**: the median, and the quartiles behind it. Bold where a goal \
-             is missed.\n",
-            self.rounds
+            "Made by `{}`. {}\n\n{}\n\n\
+             The column anypoll is its time for one operation. The others are a peer's time over \
+             anypoll's, so **above 1 anypoll is the faster**: the peers take turns at the same work, \
+             only times of one round are divided, and the figure is the median of these ratios, \
+             with its quartiles behind it. `libc::epoll_wait` is a loop written by hand, the floor: \
+             what the kernel itself asks for. **Bold**: a goal is missed; *slanted*: anypoll is \
+             behind in three of four rounds. Both have their reason below the table. –: the peer \
+             cannot (mio has the mode edge alone, libuv and libev have level alone, and only some \
+             can what a section is about).\n",
+            self.command, self.machine, self.versions
         )?;
-        writeln!(out, "{}\n", machine())?;
-        self.write_table(out, &PEERS)?;
-        self.write_runtimes(out)?;
-        writeln!(out, "\n## Channels\n")?;
-        self.write_table(out, parts::CHANNELS)?;
-        writeln!(out, "\n## Timers\n")?;
-        self.write_table(out, parts::TIMERS)?;
-        writeln!(out, "\n## Counts\n")?;
-        if self.counts.is_empty() {
-            return writeln!(out, "None: valgrind and strace have to be installed for them.");
+        for left_out in &self.left_out {
+            writeln!(out, "Left out: {left_out}\n")?;
         }
-        writeln!(
-            out,
-            "Instructions in user space (`valgrind --tool=callgrind`) and system calls (`strace -c`) \
-             of one loop: each of N pipes is written, one wait reports them, each is read.\n"
-        )?;
-        writeln!(out, "| | instructions, N = 1 | an event, N = 64 | system calls a wait |")?;
-        writeln!(out, "|---|---|---|---|")?;
-        for count in &self.counts {
-            writeln!(
-                out,
-                "| {} | {:.0} | {:.1} | {:.2} |",
-                count.peer, count.instructions_one, count.instructions_64, count.calls
-            )?;
+        for section in &self.sections {
+            self.write_section(out, section)?;
+        }
+        if let Some(idle) = &self.idle {
+            self.write_idle(out, idle)?;
+        }
+        if let Some(bytes) = &self.bytes {
+            self.write_bytes(out, bytes)?;
+        }
+        if let Some(counts) = &self.counts {
+            write_counts(out, counts)?;
+        }
+        self.write_builds(out)?;
+        self.write_runtimes(out)
+    }
+
+    fn write_section(&self, out: &mut String, section: &Measured) -> std::fmt::Result {
+        writeln!(out, "## {}\n\n{} {}\n", section.title, section.how, section.limit)?;
+        self.write_plot(out, section.title)?;
+        write_rows(out, &section.rows)
+    }
+
+    fn write_plot(&self, out: &mut String, title: &str) -> std::fmt::Result {
+        if let Some(plot) = self.plots().iter().find(|plot| plot.section == title) {
+            writeln!(out, "![{}](performance/{}.svg)\n", plot.title, plot.file)?;
         }
         Ok(())
     }
 
-    fn write_runtimes(&self, out: &mut String) -> std::fmt::Result {
-        if self.runtimes.is_empty() {
+    fn write_idle(&self, out: &mut String, idle: &Idle) -> std::fmt::Result {
+        writeln!(
+            out,
+            "## Beside {} idle objects\n\nThis process may have {} descriptors. A registration lasts \
+             as long as any process has the object open, so eventfds are made and registered by the \
+             batch, and other processes hold them. libuv, libev and libevent cannot take part: they \
+             know an object by its number, and the numbers come again. Beside the idle objects 100 \
+             bytes run along 200 pipes.\n",
+            grouped(idle::MANY),
+            grouped(self.limit)
+        )?;
+        write_rows(out, &idle.rows)?;
+        writeln!(
+            out,
+            "\nAn event's time beside {} idle objects over that beside 100 (the goal is at most \
+             {GROWTH_GOAL} for anypoll):\n\n| | level | edge | one-shot |\n|---|---|---|---|",
+            grouped(idle::MANY)
+        )?;
+        for entry in ALL {
+            let of = |mode| idle.growth.iter().find(|g| g.peer == entry.name && g.mode == mode);
+            let all = [Mode::Level, Mode::Edge, Mode::Oneshot].map(of);
+            if all.iter().all(Option::is_none) {
+                continue;
+            }
+            write!(out, "| {} |", entry.name)?;
+            for growth in all {
+                let is_missed =
+                    |g: &&idle::Growth| g.peer == Anypoll::NAME && g.ratio.median > GROWTH_GOAL;
+                let mark = if growth.filter(is_missed).is_some() { "**" } else { "" };
+                match growth {
+                    Some(growth) => write!(out, " {} |", marked(mark, growth.ratio))?,
+                    None => write!(out, " – |")?,
+                }
+            }
+            writeln!(out)?;
+        }
+        writeln!(out)
+    }
+
+    fn write_bytes(
+        &self,
+        out: &mut String,
+        (count, bytes): &(usize, Vec<(&'static str, f64)>),
+    ) -> std::fmt::Result {
+        writeln!(
+            out,
+            "## Bytes of an idle object\n\nIn user space, besides the object: what the C library's \
+             heap grows by (`mallinfo2`) and what the user has to keep in order to change or remove \
+             a registration. The kernel's own share is the same for all. The goal is at most \
+             {BYTES_GOAL} for anypoll. \"anypoll\" is its low level, `Poller::add`; \"Registered\" \
+             owns the object.\n"
+        )?;
+        let (here, many) = (grouped(*count), grouped(idle::MANY));
+        writeln!(out, "| | {here} objects | {many} objects |\n|---|---|---|")?;
+        let many = self.idle.as_ref().map_or(&[] as &[_], |idle| &idle.bytes);
+        for (peer, bytes) in bytes {
+            let is_ours = [Anypoll::NAME, "Registered"].contains(peer);
+            let mark = if is_ours && *bytes > BYTES_GOAL { "**" } else { "" };
+            write!(out, "| {peer} | {mark}{bytes:.0}{mark} |")?;
+            match many.iter().find(|(name, _)| name == peer) {
+                Some((_, bytes)) => writeln!(out, " {bytes:.0} |")?,
+                None => writeln!(out, " – |")?,
+            }
+        }
+        writeln!(out)
+    }
+
+    fn write_builds(&self, out: &mut String) -> std::fmt::Result {
+        if self.builds.is_empty() {
             return Ok(());
         }
         writeln!(
             out,
-            "\n## Runtimes over our drop-ins\n\nThe time over the runtime's own poller (mio 1.2, \
-             polling 3.11) over the time on ours, likewise; system calls of one round trip, both \
-             ends, counted by strace.\n"
+            "## Building\n\nA program that watches one UDP socket, built from nothing (`cargo build \
+             --release`, stripped), in turn. The goals for anypoll: {BUILD_GOAL} of mio's time, no \
+             larger than with mio. Packages: all that are built, the peer's own among them. libuv, \
+             libev and libevent come built and shared.\n\n\
+             | | seconds | over mio's | packages | bytes | over mio's |\n|---|---|---|---|---|---|"
         )?;
+        let of_mio = self.builds.iter().find(|build| build.peer == Mio::NAME);
+        let of_mio = of_mio.expect("mio is among them").bytes as f64;
+        for build in &self.builds {
+            let size = build.bytes as f64 / of_mio;
+            let is_ours = build.peer == Anypoll::NAME;
+            let slow = if is_ours && build.time.median > BUILD_GOAL { "**" } else { "" };
+            let large = if is_ours && size > 1.0 { "**" } else { "" };
+            writeln!(
+                out,
+                "| {} | {:.1} | {} | {} | {} | {large}{size:.3}{large} |",
+                build.peer,
+                build.seconds,
+                marked(slow, build.time),
+                build.packages,
+                build.bytes,
+            )?;
+        }
+        writeln!(out)
+    }
+
+    fn write_runtimes(&self, out: &mut String) -> std::fmt::Result {
+        if self.runtimes.iter().all(|runtime| runtime.rows.is_empty()) {
+            return Ok(());
+        }
+        let versions: Vec<_> = self
+            .runtimes
+            .iter()
+            .flat_map(|runtime| &runtime.versions)
+            .map(|(name, version)| format!("{name} {version}"))
+            .collect();
+        writeln!(
+            out,
+            "## {RUNTIMES}\n\nThe time over the runtime's own poller over the time on ours \
+             ({}); likewise in turn, above 1 ours is the faster. System calls of one round trip, \
+             both ends, counted by strace.\n",
+            versions.join(", ")
+        )?;
+        self.write_plot(out, RUNTIMES)?;
         writeln!(out, "| workload | ratio | system calls, own | ours |\n|---|---|---|---|")?;
-        for row in &self.runtimes {
-            let (low, high) = row.quartiles;
-            write!(out, "| {} | {:.2} ({low:.2} to {high:.2}) |", row.name, row.median)?;
+        for row in self.runtimes.iter().flat_map(|runtime| &runtime.rows) {
+            let slow = if row.ratio.high < 1.0 { "*" } else { "" };
+            write!(out, "| {} | {} |", row.name, marked(slow, row.ratio))?;
             match row.calls {
-                Some((own, ours)) => writeln!(out, " {own:.2} | {ours:.2} |")?,
+                Some([own, ours]) => writeln!(out, " {own:.2} | {ours:.2} |")?,
                 None => writeln!(out, " | |")?,
             }
         }
-        Ok(())
+        writeln!(out, "\n{}", runtimes::REASON)
     }
 
-    /// The rows in which any of these peers took part.
-    fn rows(&self, peers: &[&str]) -> Vec<&Row> {
-        let is_among = |row: &&Row| row.ratios.iter().any(|ratio| peers.contains(&ratio.peer));
-        self.rows.iter().filter(is_among).collect()
-    }
-
-    fn write_table(&self, out: &mut String, peers: &[&str]) -> std::fmt::Result {
-        writeln!(out, "| workload | {} |", peers.join(" | "))?;
-        writeln!(out, "|---|{}", "---|".repeat(peers.len()))?;
-        for row in self.rows(peers) {
-            write!(out, "| {} |", row.name)?;
-            for peer in peers {
-                let Some(ratio) = row.ratios.iter().find(|ratio| ratio.peer == *peer) else {
-                    write!(out, " |")?;
-                    continue;
-                };
-                let goal = row.goals.iter().find(|(name, _)| name == peer).map(|(_, goal)| *goal);
-                let mark = if goal.is_some_and(|goal| ratio.median < goal) { "**" } else { "" };
-                let (low, high) = ratio.quartiles;
-                write!(out, " {mark}{:.2}{mark} ({low:.2} to {high:.2}) |", ratio.median)?;
-            }
-            writeln!(out)?;
+    /// Returns the files that were written.
+    pub(crate) fn write(&self) -> io::Result<Vec<String>> {
+        let plots = format!("{FOLDER}/performance");
+        fs::create_dir_all(&plots)?;
+        let mut files =
+            vec![format!("{FOLDER}/performance.md"), format!("{plots}/performance.json")];
+        fs::write(&files[0], format!("{}\n", self.markdown().trim_end()))?;
+        fs::write(&files[1], format!("{:#}\n", self.json()))?;
+        for plot in self.plots() {
+            let file = format!("{plots}/{}.svg", plot.file);
+            plot.draw(&file).map_err(io::Error::other)?;
+            files.push(file);
         }
-        Ok(())
+        Ok(files)
     }
 
-    pub(crate) fn write(&self) -> io::Result<()> {
-        fs::create_dir_all(FOLDER)?;
-        let plot = "performance.svg";
-        let text = format!("{}\n![Each peer's time over anypoll's]({plot})\n", self.markdown());
-        fs::write(format!("{FOLDER}/performance.md"), text)?;
-        fs::write(format!("{FOLDER}/performance.json"), format!("{:#}\n", self.json()))?;
-        self.plot(&format!("{FOLDER}/{plot}")).map_err(io::Error::other)
-    }
-
-    fn json(&self) -> serde_json::Value {
-        let ratio = |ratio: &Ratio| json!({ "peer": ratio.peer, "median": ratio.median, "quartiles": ratio.quartiles });
-        let rows: Vec<_> = self
-            .rows
+    fn json(&self) -> Value {
+        let sections: Vec<_> = self
+            .sections
             .iter()
-            .map(|row| {
-                let ratios: Vec<_> = row.ratios.iter().map(ratio).collect();
-                json!({ "workload": row.name, "ratios": ratios })
-            })
+            .map(|section| json!({ "title": section.title, "rows": rows_json(&section.rows) }))
             .collect();
-        let counts: Vec<_> = self
-            .counts
-            .iter()
-            .map(|count| {
-                json!({
-                    "peer": count.peer,
-                    "instructions_one": count.instructions_one,
-                    "instructions_64": count.instructions_64,
-                    "calls": count.calls,
+        let idle = self.idle.as_ref().map(|idle| {
+            let growth: Vec<_> = idle
+                .growth
+                .iter()
+                .map(|growth| {
+                    json!({
+                        "peer": growth.peer,
+                        "mode": growth.mode.to_string(),
+                        "ratio": spread_json(growth.ratio),
+                    })
                 })
+                .collect();
+            json!({ "objects": idle::MANY, "rows": rows_json(&idle.rows), "growth": growth,
+                    "bytes": pairs_json(&idle.bytes) })
+        });
+        let bytes = self
+            .bytes
+            .as_ref()
+            .map(|(count, bytes)| json!({ "objects": count, "bytes": pairs_json(bytes) }));
+        let counts = self.counts.as_ref().map(|counts| {
+            let of = |(peer, counts): &(&str, Vec<f64>)| {
+                let counts: serde_json::Map<_, _> = COLUMNS
+                    .iter()
+                    .zip(counts)
+                    .map(|(column, count)| {
+                        (format!("{}, {}", column.tool, column.title), json!(count))
+                    })
+                    .collect();
+                ((*peer).to_owned(), Value::Object(counts))
+            };
+            counts.iter().map(of).collect::<serde_json::Map<_, _>>()
+        });
+        let build = |build: &Build| {
+            json!({
+                "peer": build.peer,
+                "seconds": build.seconds,
+                "over_mio": spread_json(build.time),
+                "packages": build.packages,
+                "bytes": build.bytes,
             })
-            .collect();
-        let runtimes: Vec<_> = self
-            .runtimes
-            .iter()
-            .map(|row| {
-                json!({ "workload": row.name, "median": row.median, "quartiles": row.quartiles, "calls": row.calls })
-            })
-            .collect();
+        };
+        let runtime = |row: &runtimes::Row| json!({ "workload": row.name, "ratio": spread_json(row.ratio), "calls": row.calls });
         json!({
-            "machine": machine(),
-            "rounds": self.rounds,
-            "rows": rows,
-            "runtimes": runtimes,
+            "command": self.command,
+            "machine": self.machine,
+            "versions": self.versions,
+            "left_out": self.left_out,
+            "sections": sections,
+            "idle": idle,
+            "bytes": bytes,
             "counts": counts,
+            "builds": self.builds.iter().map(build).collect::<Vec<_>>(),
+            "runtimes": self.runtimes.iter().flat_map(|r| &r.rows).map(runtime).collect::<Vec<_>>(),
         })
     }
 
-    /// A bar for each peer in each workload, on a logarithmic axis.
-    fn plot(&self, path: &str) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        const BAR: usize = 7;
-        let rows = self.rows(&PEERS);
-        let row_height = (PEERS.len() + 1) * BAR;
-        let height = u32::try_from(rows.len() * row_height + 90)?;
-        let root = SVGBackend::new(path, (1000, height)).into_drawing_area();
-        root.fill(&WHITE)?;
-        let lines = rows.len() * (PEERS.len() + 1);
-        let mut chart = ChartBuilder::on(&root)
-            .caption(
-                "A peer's time over anypoll's (above 1: anypoll is the faster)",
-                ("sans-serif", 16),
-            )
-            .margin(10)
-            .x_label_area_size(30)
-            .y_label_area_size(330)
-            .build_cartesian_2d((0.25..64.0).log_scale(), (0..lines).into_segmented())?;
-        chart
-            .configure_mesh()
-            .disable_y_mesh()
-            .disable_y_axis()
-            .x_label_formatter(&|x| format!("{x}"))
-            .draw()?;
-        for (i, row) in rows.into_iter().enumerate() {
-            let top = lines - i * (PEERS.len() + 1);
-            for (j, peer) in PEERS.iter().enumerate() {
-                let Some(ratio) = row.ratios.iter().find(|ratio| ratio.peer == *peer) else {
-                    continue;
-                };
-                let line = top - j - 1;
-                let corners = [
-                    (1.0, SegmentValue::Exact(line)),
-                    (ratio.median.clamp(0.25, 64.0), SegmentValue::Exact(line + 1)),
-                ];
-                chart.draw_series([Rectangle::new(corners, Palette99::pick(j).filled())])?;
-            }
-            let y = 40 + i32::try_from(i * row_height)?;
-            root.draw(&Text::new(row.name.clone(), (10, y), ("sans-serif", 12)))?;
+    /// Those for which there is something to show.
+    fn plots(&self) -> Vec<Plot> {
+        let mut plots = Vec::new();
+        let panels: Vec<_> = [Mode::Level, Mode::Edge, Mode::Oneshot]
+            .map(|mode| self.chain_panel(mode))
+            .into_iter()
+            .filter(|panel| panel.lines.iter().any(|(_, line)| line.len() > 1))
+            .collect();
+        if !panels.is_empty() {
+            plots.push(Plot {
+                section: sections::CHAIN,
+                file: "chain",
+                title: "An event's time over that in a hand-written epoll loop",
+                picture: Picture::Lines(panels),
+            });
         }
-        for (j, peer) in PEERS.iter().enumerate() {
-            let x = 350 + 160 * i32::try_from(j)?;
-            let color = Palette99::pick(j);
-            let legend = ("sans-serif", 13).into_font().color(&color);
-            root.draw(&Text::new(*peer, (x, i32::try_from(height)? - 22), legend))?;
+        for (section, file, title) in [
+            (sections::SOCKETS, "sockets", "Sockets: each peer's time over anypoll's"),
+            (sections::WAKES, "wakes", "Wakes: each peer's time over anypoll's"),
+            (sections::TIMEOUTS, "timeouts", "One-shot and timeouts: time over anypoll's"),
+        ] {
+            let measured = self.sections.iter().find(|measured| measured.title == section);
+            let Some(measured) = measured.filter(|measured| !measured.rows.is_empty()) else {
+                continue;
+            };
+            let group = |row: &Row| {
+                let peers = ALL.iter().filter(|entry| entry.name != Anypoll::NAME);
+                let ratio = |name| Some((name, row.ratio(name, Anypoll::NAME)?));
+                (row.name.clone(), peers.filter_map(|entry| ratio(entry.name)).collect())
+            };
+            let picture = Picture::Ratios(measured.rows.iter().map(group).collect());
+            plots.push(Plot { section, file, title, picture });
         }
-        root.present()?;
-        Ok(())
+        let row = |row: &runtimes::Row| (row.name.clone(), vec![("", row.ratio)]);
+        let groups: Vec<_> = self.runtimes.iter().flat_map(|r| &r.rows).map(row).collect();
+        if !groups.is_empty() {
+            let title = "Runtimes: time over their own poller over the time on anypoll";
+            let picture = Picture::Ratios(groups);
+            plots.push(Plot { section: RUNTIMES, file: "runtimes", title, picture });
+        }
+        plots
+    }
+
+    /// The rings with 100 active pipes, by length; the last beside idle objects.
+    fn chain_panel(&self, mode: Mode) -> Panel {
+        let rings = sections::chains(self.limit);
+        let rings = rings.iter().filter(|(_, active)| *active == 100);
+        let named = rings.map(|(all, active)| (*all, sections::chain_name(*all, *active, mode)));
+        let idle = [(idle::MANY, idle::ring_name(mode))];
+        let idle = idle.into_iter().filter(|_| sections::longest(self.limit) < idle::MANY);
+        let named: Vec<_> = named.chain(idle).collect();
+        let rows = || {
+            let sections = self.sections.iter().flat_map(|section| &section.rows);
+            sections.chain(self.idle.iter().flat_map(|idle| &idle.rows))
+        };
+        let line = |peer: &'static str| {
+            let point = |(all, name): &(usize, String)| {
+                let ratio = rows().find(|row| row.name == *name)?.ratio(peer, Floor::NAME)?;
+                Some((*all as f64, ratio.median))
+            };
+            (peer, named.iter().filter_map(point).collect::<Vec<_>>())
+        };
+        let lines = ALL.iter().filter(|entry| entry.name != Floor::NAME).map(|e| line(e.name));
+        Panel {
+            name: mode.to_string(),
+            lines: lines.filter(|(_, line)| !line.is_empty()).collect(),
+        }
     }
 }
 
-fn machine() -> String {
+const RUNTIMES: &str = "Runtimes over our drop-ins";
+
+struct Plot {
+    section: &'static str,
+    file: &'static str,
+    title: &'static str,
+    picture: Picture,
+}
+
+enum Picture {
+    Lines(Vec<Panel>),
+    Ratios(Vec<Group>),
+}
+
+impl Plot {
+    fn draw(&self, path: &str) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        match &self.picture {
+            Picture::Lines(panels) => {
+                let (x, y) =
+                    ("objects that are watched, 100 of them active", "time over the floor's");
+                plots::lines(path, self.title, x, y, panels)
+            }
+            Picture::Ratios(groups) => {
+                let x = "times as long as anypoll (right of 1: anypoll is the faster); \
+                         thin line: quartiles";
+                plots::ratios(path, self.title, x, groups)
+            }
+        }
+    }
+}
+
+fn write_rows(out: &mut String, rows: &[Row]) -> std::fmt::Result {
+    let takes_part = |peer: &&str| rows.iter().any(|row| row.seconds(peer).is_some());
+    // Channels and timers have peers of their own.
+    let mut peers: Vec<_> = ALL.iter().map(|entry| entry.name).filter(takes_part).collect();
+    for (peer, _) in rows.iter().flat_map(|row| &row.times) {
+        if !peers.contains(peer) {
+            peers.push(peer);
+        }
+    }
+    writeln!(out, "| workload | {} | rounds |", peers.join(" | "))?;
+    writeln!(out, "|---|{}---|", "---|".repeat(peers.len()))?;
+    for row in rows {
+        write!(out, "| {} |", row.name)?;
+        for peer in &peers {
+            if *peer == Anypoll::NAME {
+                let seconds = row.seconds(peer).expect("anypoll takes part everywhere");
+                write!(out, " {} |", in_words(seconds.median))?;
+                continue;
+            }
+            let Some((ratio, verdict)) = row.verdict(peer) else {
+                write!(out, " – |")?;
+                continue;
+            };
+            let mark = match verdict {
+                Verdict::Well => "",
+                Verdict::Behind => "*",
+                Verdict::Missed => "**",
+            };
+            write!(out, " {} |", marked(mark, ratio))?;
+        }
+        writeln!(out, " {} |", row.rounds())?;
+    }
+    writeln!(out)?;
+    let is_behind = |row: &&Row| {
+        let verdicts = row.times.iter().filter_map(|(peer, _)| row.verdict(peer));
+        verdicts.into_iter().any(|(_, verdict)| verdict != Verdict::Well)
+    };
+    let behind: Vec<_> = rows.iter().filter(is_behind).collect();
+    let mut reasons: Vec<&str> = behind.iter().map(|row| row.reason).collect();
+    let mut seen = std::collections::HashSet::new();
+    reasons.retain(|reason| seen.insert(*reason));
+    for reason in reasons {
+        let of: Vec<_> =
+            behind.iter().filter(|row| row.reason == reason).map(|row| &*row.name).collect();
+        let reason = if reason.is_empty() { "No reason is known." } else { reason };
+        writeln!(out, "- {}: {reason}", of.join("; "))?;
+    }
+    writeln!(out)
+}
+
+fn write_counts(out: &mut String, counts: &Counts) -> std::fmt::Result {
+    writeln!(
+        out,
+        "## Counts\n\nEach is the difference between a long run and a short one, divided by what the \
+         former did more. An event is a byte that is written into a pipe, a wait, and a read of it.\n"
+    )?;
+    for (tool, how) in [
+        (
+            Tool::SystemCalls,
+            "System calls, by `strace -c`: a wait without the write and the read; a connection's \
+             are those of both of its ends, from connect to close.",
+        ),
+        (
+            Tool::Instructions,
+            "Instructions in user space, by `valgrind --tool=callgrind`: with the write and the \
+             read, and the work of this program around them.",
+        ),
+        (Tool::Allocations, "Allocations, by valgrind's memcheck."),
+    ] {
+        let columns = || COLUMNS.iter().enumerate().filter(|(_, column)| column.tool == tool);
+        writeln!(out, "{how}\n")?;
+        let titles: Vec<_> = columns().map(|(_, column)| column.title).collect();
+        let rule = "---|".repeat(titles.len());
+        writeln!(out, "| | {} |\n|---|{rule}", titles.join(" | "))?;
+        for (peer, counts) in counts {
+            write!(out, "| {peer} |")?;
+            for (i, _) in columns() {
+                // Rounded so that nearly nothing is not "-0".
+                let hundredths = (counts[i] * 100.0).round() / 100.0 + 0.0;
+                write!(out, " {hundredths} |")?;
+            }
+            writeln!(out)?;
+        }
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+fn marked(mark: &str, ratio: Spread) -> String {
+    format!("{mark}{:.2}{mark} ({:.2} to {:.2})", ratio.median, ratio.low, ratio.high)
+}
+
+fn in_words(seconds: f64) -> String {
+    match seconds {
+        ..1e-6 => format!("{:.0} ns", seconds * 1e9),
+        ..1e-3 => format!("{:.2} µs", seconds * 1e6),
+        _ => format!("{:.2} ms", seconds * 1e3),
+    }
+}
+
+fn spread_json(spread: Spread) -> Value {
+    json!({ "median": spread.median, "quartiles": [spread.low, spread.high] })
+}
+
+fn pairs_json(pairs: &[(&'static str, f64)]) -> Value {
+    pairs.iter().map(|(peer, value)| ((*peer).to_owned(), json!(value))).collect()
+}
+
+fn rows_json(rows: &[Row]) -> Vec<Value> {
+    let row = |row: &Row| {
+        let peers: serde_json::Map<_, _> = row
+            .times
+            .iter()
+            .map(|(peer, _)| {
+                let seconds = row.seconds(peer).map(spread_json);
+                let ratio = row.ratio(peer, Anypoll::NAME).map(spread_json);
+                ((*peer).to_owned(), json!({ "seconds": seconds, "over_anypoll": ratio }))
+            })
+            .collect();
+        json!({ "workload": row.name, "rounds": row.rounds(), "peers": peers })
+    };
+    rows.iter().map(row).collect()
+}
+
+/// The processor and the kernel.
+pub(crate) fn machine() -> String {
     let read = |path| fs::read_to_string(path).unwrap_or_default();
-    let kernel = read("/proc/sys/kernel/osrelease");
-    let cpu = read("/proc/cpuinfo");
-    let cpu = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let (kernel, processor) = (read("/proc/sys/kernel/osrelease"), read("/proc/cpuinfo"));
+    let value = |key| {
+        let mut lines = processor.lines().filter(|line| line.starts_with(key));
+        lines.next().and_then(|line| line.split_once(": ")).map(|(_, value)| value)
+    };
+    let is_virtual = value("flags").is_some_and(|flags| flags.contains("hypervisor"));
     format!(
-        "{}, {cores} cores, Linux {}. mio 1.2, polling 3.11, calloop 0.14.",
-        cpu.map_or("An unknown processor", |(_, name)| name),
+        "{}, {} {}cores, Linux {}.",
+        value("model name").unwrap_or("An unknown processor"),
+        std::thread::available_parallelism().map_or(0, usize::from),
+        if is_virtual { "virtual " } else { "" },
         kernel.trim(),
     )
 }

@@ -2,12 +2,12 @@
 //! runtime's program is built twice, as two packages below `target/`; both run side by side and are
 //! asked for a slice in turn.
 
-use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use crate::measure::percentile;
+use crate::measure::{Effort, Spread, order, spread};
+use crate::programs::{Package, crates};
 
 pub(crate) struct Runtime {
     pub(crate) name: &'static str,
@@ -17,6 +17,9 @@ pub(crate) struct Runtime {
     dependency: &'static str,
     workloads: &'static [&'static str],
 }
+
+pub(crate) const REASON: &str = "One round trip is some ten system calls and a task switch or two: \
+    what a poller saves is a small part of it.";
 
 /// Words: workload, connections, threads, operations.
 pub(crate) const RUNTIMES: [Runtime; 2] = [
@@ -56,81 +59,81 @@ pub(crate) const RUNTIMES: [Runtime; 2] = [
 /// The original's time over ours: above 1, ours is the faster.
 pub(crate) struct Row {
     pub(crate) name: String,
-    pub(crate) median: f64,
-    pub(crate) quartiles: (f64, f64),
-    /// System calls of an operation: the original's and ours.
-    pub(crate) calls: Option<(f64, f64)>,
+    pub(crate) ratio: Spread,
+    /// System calls of a round trip: the original's and ours.
+    pub(crate) calls: Option<[f64; 2]>,
+}
+
+pub(crate) struct Measured {
+    /// The runtime's and the original poller's.
+    pub(crate) versions: Vec<(String, String)>,
+    pub(crate) rows: Vec<Row>,
 }
 
 impl Runtime {
-    /// Builds both programs, and fails if that does not work.
-    pub(crate) fn measure(&self, rounds: usize, filter: &str) -> Vec<Row> {
-        let wanted = |workload: &&&str| format!("{} {workload}", self.name).contains(filter);
+    pub(crate) fn measure(&self, effort: &Effort, filter: &str) -> Result<Measured, String> {
+        let wanted = |workload: &&&str| describe(self.name, workload).contains(filter);
         let workloads: Vec<_> = self.workloads.iter().filter(wanted).collect();
         if workloads.is_empty() {
-            return Vec::new();
+            return Ok(Measured { versions: Vec::new(), rows: Vec::new() });
         }
-        let programs = ["original", "ours"].map(|side| self.build(side));
+        let original = self.build("original")?;
+        let programs = [original.program(), self.build("ours")?.program()];
+        let mut versions = original.dependencies()?;
+        versions.retain(|(name, _)| name == self.name || name == self.poller);
         let mut running = programs.each_ref().map(|program| Program::start(program));
-        let row = |workload: &&str| {
+        let mut rows = Vec::new();
+        for workload in workloads {
             let name = describe(self.name, workload);
             eprintln!("{name} …");
+            let workload = scaled(workload, effort.divisor);
             let mut ratios = Vec::new();
-            for round in 0..=rounds {
-                // Who begins takes turns, too. The first round warms up.
+            effort.rounds(|round| {
                 let mut times = [0.0; 2];
-                for i in 0..2 {
-                    let which = (i + round) % 2;
-                    times[which] = running[which].ask(workload);
+                for which in order(2, round) {
+                    times[which] = running[which].ask(&workload);
                 }
                 if round > 0 {
                     ratios.push(times[0] / times[1]);
                 }
-            }
-            ratios.sort_by(f64::total_cmp);
-            let at = |percent| percentile(&ratios, percent);
-            let calls =
-                workload.starts_with("echo 1 1").then(|| counted_calls(&programs)).flatten();
-            Row { name, median: at(50), quartiles: (at(25), at(75)), calls }
-        };
-        workloads.into_iter().map(row).collect()
+            });
+            let calls = if workload.starts_with("echo 1 1 ") {
+                Some([counted_calls(&programs[0])?, counted_calls(&programs[1])?])
+            } else {
+                None
+            };
+            rows.push(Row { name, ratio: spread(ratios), calls });
+        }
+        Ok(Measured { versions, rows })
     }
 
-    fn build(&self, side: &str) -> PathBuf {
-        let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let folder = crates.join("../target/bench-runtimes").join(self.name).join(side);
-        let replacement = crates.join(self.poller);
-        let mut manifest = format!(
-            "[package]\nname = '{name}-{side}'\nversion = '0.0.0'\nedition = '2024'\n\n\
-             [[bin]]\nname = 'program'\npath = 'main.rs'\n\n[workspace]\n\n[dependencies]\n{}\n",
-            self.dependency,
-            name = self.name,
-        );
-        if side == "ours" {
-            manifest += &format!(
-                "\n[patch.crates-io]\n{} = {{ path = '{}' }}\n",
-                self.poller,
-                replacement.display()
-            );
-        }
-        fs::create_dir_all(&folder).expect("target/ can be written");
-        fs::write(folder.join("Cargo.toml"), manifest).expect("target/ can be written");
-        fs::write(folder.join("main.rs"), self.source).expect("target/ can be written");
-        let cargo = |arguments: &[&str]| {
-            let mut cargo = Command::new(env!("CARGO"));
-            cargo
-                .args(arguments)
-                .current_dir(&folder)
-                .env("CARGO_TARGET_DIR", folder.join("target"));
-            cargo
+    fn build(&self, side: &str) -> Result<Package, String> {
+        let replaced = if side == "ours" {
+            let replacement = crates().join(self.poller);
+            let path = replacement.display();
+            format!("[patch.crates-io]\n{} = {{ path = '{path}' }}\n", self.poller)
+        } else {
+            String::new()
         };
-        let built = cargo(&["build", "--quiet", "--release"]).status().expect("cargo runs");
-        assert!(built.success(), "{} over {side} does not build", self.name);
-        let tree = cargo(&["tree", "--quiet", "-i", self.poller]).output().expect("cargo runs");
-        let is_ours = String::from_utf8_lossy(&tree.stdout).contains("crates/");
-        assert_eq!(is_ours, side == "ours", "another {} was built in", self.poller);
-        folder.join("target/release/program")
+        let tail = format!("[dependencies]\n{}\n\n{replaced}", self.dependency);
+        let folder = format!("bench-runtimes/{}/{side}", self.name);
+        let package = Package::write(&folder, &tail, self.source);
+        eprintln!("building {} over {side} …", self.name);
+        package.cargo(&["build", "--quiet", "--release"])?;
+        let tree = package.cargo(&["tree", "--quiet", "-i", self.poller])?;
+        if tree.contains("crates/") == (side == "ours") {
+            Ok(package)
+        } else {
+            Err(format!("{} over {side} was built with another {}", self.name, self.poller))
+        }
     }
+}
+
+/// With so much fewer operations, which are the last word.
+fn scaled(workload: &str, divisor: usize) -> String {
+    let (words, operations) = workload.rsplit_once(' ').expect("there are several words");
+    let operations: usize = operations.parse().expect("the last one is a number");
+    format!("{words} {}", operations / divisor)
 }
 
 fn describe(runtime: &str, workload: &str) -> String {
@@ -177,8 +180,8 @@ impl Drop for Program {
 }
 
 /// Of a round trip of one connection: the difference between many and few.
-fn counted_calls(programs: &[PathBuf; 2]) -> Option<(f64, f64)> {
-    let total = |program: &Path, operations: usize| -> Option<f64> {
+fn counted_calls(program: &Path) -> Result<f64, String> {
+    let total = |operations: usize| {
         let mut child = Command::new("strace")
             .args(["-f", "-c", "-U", "calls,name"])
             .arg(program)
@@ -186,11 +189,13 @@ fn counted_calls(programs: &[PathBuf; 2]) -> Option<(f64, f64)> {
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
-            .ok()?;
-        writeln!(child.stdin.take()?, "echo 1 1 {operations}").ok()?;
-        let output = child.wait_with_output().ok()?;
-        crate::counts::strace_total(&String::from_utf8_lossy(&output.stderr))
+            .map_err(|error| format!("strace: {error}"))?;
+        let mut requests = child.stdin.take().expect("it is piped");
+        writeln!(requests, "echo 1 1 {operations}").map_err(|error| error.to_string())?;
+        drop(requests);
+        let output = child.wait_with_output().map_err(|error| error.to_string())?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        crate::counts::strace_total(&said).ok_or_else(|| format!("strace: {said}"))
     };
-    let each = |program: &Path| Some((total(program, 1_100)? - total(program, 100)?) / 1_000.0);
-    Some((each(&programs[0])?, each(&programs[1])?))
+    Ok((total(1_100)? - total(100)?) / 1_000.0)
 }

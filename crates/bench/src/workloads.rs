@@ -1,6 +1,7 @@
-//! What is measured. Each function sets up, works for a while, and returns the seconds of one
-//! operation; setting up and taking down are not in them.
+//! What is measured. Each works for a while and gives the seconds of one operation; setting up and
+//! taking down are not in them.
 
+use std::cell::LazyCell;
 use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,11 +12,125 @@ use std::time::{Duration, Instant};
 use crate::measure::percentile;
 use crate::peers::{Mode, Peer, WAKE};
 
+pub(crate) type Pipe = (PipeReader, PipeWriter);
+pub(crate) type Connection = (TcpStream, TcpStream);
+
+/// Made when the first peer needs it, and then shared by all.
+pub(crate) type Shared<T> = LazyCell<Vec<T>, Box<dyn FnOnce() -> Vec<T>>>;
+
+/// What every peer can do that has the mode.
+pub(crate) enum Work {
+    Chain {
+        pipes: Shared<Pipe>,
+        active: usize,
+        writes: usize,
+        mode: Mode,
+    },
+    Echo {
+        connections: Shared<Connection>,
+        exchanges: usize,
+        mode: Mode,
+    },
+    Churn {
+        connections: usize,
+        mode: Mode,
+    },
+    Udp {
+        exchanges: usize,
+        mode: Mode,
+    },
+    Wakes {
+        wakes: usize,
+        waits: usize,
+    },
+    Storm {
+        wakes: usize,
+    },
+    Latency {
+        percent: usize,
+        samples: usize,
+    },
+    Oneshot {
+        reports: usize,
+    },
+    Timeout {
+        timeout: Duration,
+        slack: Slack,
+        samples: usize,
+    },
+    Register {
+        objects: Shared<OwnedFd>,
+        mode: Mode,
+    },
+    /// For tools that count: one object, again and again.
+    Again {
+        times: usize,
+        mode: Mode,
+    },
+    /// For tools that count: a wait for so many events at a time, each written and read.
+    Rounds {
+        pipes: Shared<Pipe>,
+        rounds: usize,
+        mode: Mode,
+    },
+}
+
+impl Work {
+    /// What a peer must have to take part.
+    pub(crate) fn mode(&self) -> Option<Mode> {
+        match *self {
+            Self::Chain { mode, .. }
+            | Self::Echo { mode, .. }
+            | Self::Churn { mode, .. }
+            | Self::Udp { mode, .. }
+            | Self::Register { mode, .. }
+            | Self::Again { mode, .. }
+            | Self::Rounds { mode, .. } => Some(mode),
+            Self::Oneshot { .. } => Some(Mode::Oneshot),
+            Self::Wakes { .. }
+            | Self::Storm { .. }
+            | Self::Latency { .. }
+            | Self::Timeout { .. } => None,
+        }
+    }
+
+    pub(crate) fn run<P: Peer>(&self) -> f64 {
+        match *self {
+            Self::Chain { ref pipes, active, writes, mode } => {
+                ring(&mut P::new(), pipes, active, writes, mode)
+            }
+            Self::Echo { connections: ref streams, exchanges, mode } => {
+                echo::<P>(streams, exchanges, mode)
+            }
+            Self::Churn { connections, mode } => churn::<P>(connections, mode),
+            Self::Udp { exchanges, mode } => udp::<P>(exchanges, mode),
+            Self::Wakes { wakes: at_once, waits } => wakes::<P>(at_once, waits),
+            Self::Storm { wakes } => storm::<P>(wakes),
+            Self::Latency { percent, samples } => latency::<P>(percent, samples),
+            Self::Oneshot { reports } => oneshot::<P>(reports),
+            Self::Timeout { timeout: after, slack, samples } => timeout::<P>(after, slack, samples),
+            Self::Register { ref objects, mode } => register::<P>(objects, mode),
+            Self::Again { times, mode } => again::<P>(times, mode),
+            Self::Rounds { ref pipes, rounds: count, mode } => rounds::<P>(pipes, count, mode),
+        }
+    }
+}
+
 pub(crate) fn seconds(start: Instant, operations: usize) -> f64 {
     start.elapsed().as_secs_f64() / operations as f64
 }
 
-fn pipes(count: usize) -> Vec<(PipeReader, PipeWriter)> {
+pub(crate) fn pipes(count: usize) -> Shared<Pipe> {
+    LazyCell::new(Box::new(move || make_pipes(count)))
+}
+
+/// Both ends of pipes.
+pub(crate) fn objects(count: usize) -> Shared<OwnedFd> {
+    let ends = |(reader, writer): Pipe| [reader.into(), writer.into()];
+    LazyCell::new(Box::new(move || make_pipes(count / 2).into_iter().flat_map(ends).collect()))
+}
+
+fn make_pipes(count: usize) -> Vec<Pipe> {
     let mut pipes: Vec<_> = (0..count).map(|_| std::io::pipe().unwrap()).collect();
     for (reader, _) in &mut pipes {
         anypoll::set_nonblocking(reader, true).unwrap();
@@ -23,15 +138,27 @@ fn pipes(count: usize) -> Vec<(PipeReader, PipeWriter)> {
     pipes
 }
 
-/// The classic: `active` bytes run along a ring of `idle` pipes.
-pub(crate) fn chain<P: Peer>(idle: usize, active: usize, writes: usize, mode: Mode) -> f64 {
-    let pipes = pipes(idle);
-    let mut peer = P::new();
+/// Some peers put off telling the kernel until they wait.
+fn look<P: Peer>(peer: &mut P) {
+    peer.wait(Some(Duration::ZERO), |_| {});
+}
+
+/// The classic: `active` bytes run along a ring of pipes, all of which are watched.
+pub(crate) fn ring<P: Peer>(
+    peer: &mut P,
+    pipes: &[Pipe],
+    active: usize,
+    writes: usize,
+    mode: Mode,
+) -> f64 {
+    let all = pipes.len();
+    let mut keys = Vec::with_capacity(all);
     for (token, (reader, _)) in pipes.iter().enumerate() {
-        peer.add(reader.as_fd(), token, mode);
+        keys.push(peer.add(reader.as_fd(), token, mode));
     }
+    look(peer);
     for i in 0..active {
-        (&pipes[i * (idle / active)].1).write_all(b"x").unwrap();
+        (&pipes[i * (all / active)].1).write_all(b"x").unwrap();
     }
     let (mut sent, mut received) = (active, 0);
     let mut again = Vec::with_capacity(active);
@@ -42,7 +169,7 @@ pub(crate) fn chain<P: Peer>(idle: usize, active: usize, writes: usize, mode: Mo
             received += bytes;
             for _ in 0..bytes {
                 if sent < writes {
-                    (&pipes[(token + 1) % idle].1).write_all(b"x").unwrap();
+                    (&pipes[(token + 1) % all].1).write_all(b"x").unwrap();
                     sent += 1;
                 }
             }
@@ -51,43 +178,44 @@ pub(crate) fn chain<P: Peer>(idle: usize, active: usize, writes: usize, mode: Mo
             }
         });
         for token in again.drain(..) {
-            peer.rearm(pipes[token].0.as_fd(), token);
+            peer.rearm(&keys[token], pipes[token].0.as_fd(), token);
         }
     }
     let result = seconds(start, received);
-    drop(peer);
+    for (key, (reader, _)) in keys.into_iter().zip(pipes) {
+        peer.remove(key, reader.as_fd());
+    }
     result
 }
 
-fn connections(count: usize) -> Vec<(TcpStream, TcpStream)> {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let mut made = Vec::with_capacity(count);
-    for _ in 0..count {
-        let client = TcpStream::connect(address).unwrap();
-        let (server, _) = listener.accept().unwrap();
-        for stream in [&client, &server] {
-            stream.set_nodelay(true).unwrap();
-            stream.set_nonblocking(true).unwrap();
-        }
-        made.push((client, server));
-    }
-    made
+pub(crate) fn connections(count: usize) -> Shared<Connection> {
+    LazyCell::new(Box::new(move || {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let connection = |_| {
+            let client = TcpStream::connect(address).unwrap();
+            let (server, _) = listener.accept().unwrap();
+            for stream in [&client, &server] {
+                stream.set_nodelay(true).unwrap();
+                stream.set_nonblocking(true).unwrap();
+            }
+            (client, server)
+        };
+        (0..count).map(connection).collect()
+    }))
 }
 
 /// Both ends of each connection in one poller; a message goes there and back.
-pub(crate) fn echo<P: Peer>(count: usize, exchanges: usize, mode: Mode) -> f64 {
-    let streams = connections(count);
+fn echo<P: Peer>(streams: &[Connection], exchanges: usize, mode: Mode) -> f64 {
     let mut peer = P::new();
-    for (i, (client, server)) in streams.iter().enumerate() {
-        peer.add(client.as_fd(), 2 * i, mode);
-        peer.add(server.as_fd(), 2 * i + 1, mode);
-    }
+    let ends = || streams.iter().flat_map(|(client, server)| [client.as_fd(), server.as_fd()]);
+    let keys: Vec<_> = ends().enumerate().map(|(token, end)| peer.add(end, token, mode)).collect();
+    look(&mut peer);
     let message = [7; 32];
-    for (client, _) in &streams {
+    for (client, _) in streams {
         (&mut &*client).write_all(&message).unwrap();
     }
-    let (mut done, mut open) = (0, count);
+    let (mut done, mut open) = (0, streams.len());
     let start = Instant::now();
     while open > 0 {
         peer.wait(None, |token| {
@@ -105,32 +233,36 @@ pub(crate) fn echo<P: Peer>(count: usize, exchanges: usize, mode: Mode) -> f64 {
         });
     }
     let result = seconds(start, done);
-    drop(peer);
+    for (key, end) in keys.into_iter().zip(ends()) {
+        peer.remove(key, end);
+    }
     result
 }
 
 /// A connection from connect to close, with one exchange.
-pub(crate) fn churn<P: Peer>(count: usize, mode: Mode) -> f64 {
+fn churn<P: Peer>(count: usize, mode: Mode) -> f64 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
     let mut peer = P::new();
-    peer.add(listener.as_fd(), 0, mode);
+    let listening = peer.add(listener.as_fd(), 0, mode);
     let start = Instant::now();
     for _ in 0..count {
         let mut client = TcpStream::connect(address).unwrap();
         wait_for(&mut peer, 0);
         let (mut server, _) = anypoll::net::accept(&listener).unwrap();
-        peer.add(server.as_fd(), 1, mode);
+        let key = peer.add(server.as_fd(), 1, mode);
         client.write_all(b"request").unwrap();
         wait_for(&mut peer, 1);
         assert_eq!(server.read(&mut [0; 64]).unwrap(), 7);
         server.write_all(b"response").unwrap();
-        peer.remove(server.as_fd());
+        peer.remove(key, server.as_fd());
         drop(server);
         assert_eq!(client.read(&mut [0; 64]).unwrap(), 8);
     }
-    seconds(start, count)
+    let result = seconds(start, count);
+    peer.remove(listening, listener.as_fd());
+    result
 }
 
 fn wait_for<P: Peer>(peer: &mut P, expected: usize) {
@@ -141,7 +273,7 @@ fn wait_for<P: Peer>(peer: &mut P, expected: usize) {
 }
 
 /// A datagram there and back.
-pub(crate) fn udp<P: Peer>(count: usize, mode: Mode) -> f64 {
+fn udp<P: Peer>(count: usize, mode: Mode) -> f64 {
     let sockets = [(); 2].map(|()| {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.set_nonblocking(true).unwrap();
@@ -150,9 +282,7 @@ pub(crate) fn udp<P: Peer>(count: usize, mode: Mode) -> f64 {
     sockets[0].connect(sockets[1].local_addr().unwrap()).unwrap();
     sockets[1].connect(sockets[0].local_addr().unwrap()).unwrap();
     let mut peer = P::new();
-    for (token, socket) in sockets.iter().enumerate() {
-        peer.add(socket.as_fd(), token, mode);
-    }
+    let keys = [0, 1].map(|token| peer.add(sockets[token].as_fd(), token, mode));
     let start = Instant::now();
     for _ in 0..count {
         for here in 0..2 {
@@ -162,12 +292,14 @@ pub(crate) fn udp<P: Peer>(count: usize, mode: Mode) -> f64 {
         }
     }
     let result = seconds(start, count);
-    drop(peer);
+    for (key, socket) in keys.into_iter().zip(&sockets) {
+        peer.remove(key, socket.as_fd());
+    }
     result
 }
 
 /// So many wakes by this thread, then the wait that reports them.
-pub(crate) fn wakes<P: Peer>(wakes: usize, count: usize) -> f64 {
+fn wakes<P: Peer>(wakes: usize, count: usize) -> f64 {
     let mut peer = P::new();
     let wake = peer.waker();
     let start = Instant::now();
@@ -181,7 +313,7 @@ pub(crate) fn wakes<P: Peer>(wakes: usize, count: usize) -> f64 {
 }
 
 /// Four threads wake one that waits.
-pub(crate) fn storm<P: Peer>(count: usize) -> f64 {
+fn storm<P: Peer>(count: usize) -> f64 {
     const THREADS: usize = 4;
     let mut peer = P::new();
     let wake = peer.waker();
@@ -206,10 +338,11 @@ pub(crate) fn storm<P: Peer>(count: usize) -> f64 {
 }
 
 /// The time from a wake to the return of a wait that slept: half of a round trip.
-pub(crate) fn latency<P: Peer>(percent: usize) -> f64 {
-    let count = 1_000;
+fn latency<P: Peer>(percent: usize, count: usize) -> f64 {
     let mut here = P::new();
-    let to_here = here.waker();
+    // mio's last waker takes a wake with it that was not seen yet: this one stays.
+    let kept = here.waker();
+    let to_here = kept.clone();
     let mut samples = Vec::with_capacity(count);
     let (sender, receiver) = std::sync::mpsc::channel();
     thread::scope(|scope| {
@@ -229,73 +362,109 @@ pub(crate) fn latency<P: Peer>(percent: usize) -> f64 {
             samples.push(start.elapsed().as_secs_f64() / 2.0);
         }
     });
+    drop(kept);
     samples.sort_by(f64::total_cmp);
     percentile(&samples, percent)
 }
 
 /// One report and the arming for the next.
-pub(crate) fn oneshot<P: Peer>(count: usize) -> f64 {
+fn oneshot<P: Peer>(count: usize) -> f64 {
     let (reader, mut writer) = std::io::pipe().unwrap();
     writer.write_all(b"x").unwrap();
     let mut peer = P::new();
-    peer.add(reader.as_fd(), 0, Mode::Oneshot);
+    let key = peer.add(reader.as_fd(), 0, Mode::Oneshot);
     let start = Instant::now();
     for _ in 0..count {
         wait_for(&mut peer, 0);
-        peer.rearm(reader.as_fd(), 0);
+        peer.rearm(&key, reader.as_fd(), 0);
     }
     let result = seconds(start, count);
-    drop(peer);
+    peer.remove(key, reader.as_fd());
     result
 }
 
-/// How much of the time beyond a timeout passes before the wait returns: 1 is exact.
-pub(crate) fn timeout<P: Peer>(timeout: Duration, count: usize) -> f64 {
+/// How late the kernel may end a thread's sleep in order to end several at once.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Slack {
+    /// Every thread's, unless it says otherwise: 50 µs.
+    Usual,
+    /// 1 ns, the least.
+    Least,
+}
+
+/// From the call to the return of a wait in which nothing happens.
+fn timeout<P: Peer>(timeout: Duration, slack: Slack, count: usize) -> f64 {
+    let set_slack = |nanos: libc::c_ulong| {
+        // SAFETY: it takes a number, and no memory.
+        let result = unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, nanos) };
+        assert_eq!(result, 0);
+    };
     let mut peer = P::new();
     let _waker = peer.waker();
-    let mut late: Vec<_> = (0..count)
+    if slack == Slack::Least {
+        set_slack(1);
+    }
+    let mut times: Vec<_> = (0..count)
         .map(|_| {
             let start = Instant::now();
             peer.wait(Some(timeout), |_| {});
-            start.elapsed().as_secs_f64() / timeout.as_secs_f64()
+            start.elapsed().as_secs_f64()
         })
         .collect();
-    late.sort_by(f64::total_cmp);
-    percentile(&late, 50)
+    // Zero is the usual one again.
+    set_slack(0);
+    times.sort_by(f64::total_cmp);
+    percentile(&times, 50)
 }
 
-/// Beginning and ending to watch an object.
-pub(crate) fn register<P: Peer>(count: usize, mode: Mode) -> f64 {
-    let objects: Vec<OwnedFd> =
-        pipes(count / 2).into_iter().flat_map(|(r, w)| [r.into(), w.into()]).collect();
+/// Beginning and ending to watch an object, with a look after each.
+fn register<P: Peer>(objects: &[OwnedFd], mode: Mode) -> f64 {
     let mut peer = P::new();
+    let mut keys = Vec::with_capacity(objects.len());
     let start = Instant::now();
     for (token, object) in objects.iter().enumerate() {
-        peer.add(object.as_fd(), token, mode);
+        keys.push(peer.add(object.as_fd(), token, mode));
     }
-    for object in &objects {
-        peer.remove(object.as_fd());
+    look(&mut peer);
+    for (key, object) in keys.into_iter().zip(objects) {
+        peer.remove(key, object.as_fd());
     }
+    look(&mut peer);
     seconds(start, objects.len())
 }
 
-/// For counting tools: a wait for `sources` events at a time, each written and read.
-pub(crate) fn counted_loop<P: Peer>(sources: usize, rounds: usize) -> usize {
-    let pipes = pipes(sources);
+/// Beginning and ending to watch.
+fn again<P: Peer>(times: usize, mode: Mode) -> f64 {
+    let (reader, _writer) = std::io::pipe().unwrap();
     let mut peer = P::new();
-    for (token, (reader, _)) in pipes.iter().enumerate() {
-        peer.add(reader.as_fd(), token, Mode::Edge);
+    let start = Instant::now();
+    for token in 0..times {
+        let key = peer.add(reader.as_fd(), token, mode);
+        look(&mut peer);
+        peer.remove(key, reader.as_fd());
     }
+    seconds(start, times)
+}
+
+fn rounds<P: Peer>(pipes: &[Pipe], count: usize, mode: Mode) -> f64 {
+    let mut peer = P::new();
+    let add = |(token, (reader, _)): (usize, &Pipe)| peer.add(reader.as_fd(), token, mode);
+    let keys: Vec<_> = pipes.iter().enumerate().map(add).collect();
     let mut events = 0;
-    for _ in 0..rounds {
-        for (_, writer) in &pipes {
+    let start = Instant::now();
+    for round in 1..=count {
+        for (_, writer) in pipes {
             (&*writer).write_all(b"x").unwrap();
         }
-        peer.wait(None, |token| {
-            events += (&pipes[token].0).read(&mut [0; 1]).unwrap();
-        });
+        while events < round * pipes.len() {
+            peer.wait(None, |token| {
+                events += (&pipes[token].0).read(&mut [0; 1]).unwrap();
+            });
+        }
     }
-    assert_eq!(events, sources * rounds);
-    drop(peer);
-    events
+    let result = seconds(start, events);
+    for (key, (reader, _)) in keys.into_iter().zip(pipes) {
+        peer.remove(key, reader.as_fd());
+    }
+    result
 }
