@@ -40,12 +40,13 @@ cp "$(command -v busybox)" root/bin/busybox
 for program; do
   name=$(basename "$program")
   cp "$program" root/bin/
-  echo "/bin/$name && echo PASSED" >>root/init
+  # The other backends make no call that depends on this kernel's age.
+  echo "/bin/$name --skip ::poll:: --skip ::simulated:: && echo PASSED" >>root/init
 done
 echo 'poweroff -f' >>root/init
 chmod +x root/init
 (cd root && find . | cpio -o -H newc --quiet | gzip -1) >initramfs
 
-timeout 400 qemu-system-x86_64 -M q35 -accel tcg -cpu max -smp 2 -m 3072 -nographic -no-reboot \
+timeout 600 qemu-system-x86_64 -M q35 -accel tcg -cpu max -smp 2 -m 3072 -nographic -no-reboot \
   -kernel vmlinuz -initrd initramfs -append 'console=ttyS0 quiet panic=-1' </dev/null | tee console
 [ "$(grep -c '^PASSED' console)" = $# ]

@@ -22,11 +22,12 @@ use std::time::{Duration, Instant};
 
 use toml::{Table, Value};
 
-use crate::Result;
+use crate::{Result, control};
 
-pub(crate) const USAGE: &str = "  targets [--lane LANE]... [TRIPLE...]
+pub(crate) const USAGE: &str = "  targets [--control] [--lane LANE]... [TRIPLE...]
       Check every system as far as this machine reaches, and print a table.
       --lane LANE  lint, link, run, kernel, wasm or wine; all if none is given
+      --control    plant faults, which each lane but wine has to see
       TRIPLE       only these targets";
 
 struct Target {
@@ -164,8 +165,10 @@ type Cells = [Option<(Cell, Duration)>; LANES.len()];
 pub(crate) fn run(mut args: impl Iterator<Item = String>) -> Result<bool> {
     let mut lanes = Vec::new();
     let mut triples = Vec::new();
+    let mut control = false;
     while let Some(arg) = args.next() {
         match arg.as_str() {
+            "--control" => control = true,
             "--lane" => lanes.push(args.next().ok_or(USAGE)?),
             option if option.starts_with('-') => return Err(USAGE.into()),
             _ => triples.push(arg),
@@ -177,14 +180,48 @@ pub(crate) fn run(mut args: impl Iterator<Item = String>) -> Result<bool> {
     if let Some(other) = triples.iter().find(|name| !TARGETS.iter().any(|t| t.triple == **name)) {
         return Err(format!("{other} is not one of the targets").into());
     }
-    let machine = Machine::new()?;
     let chosen = |t: &&Target| triples.is_empty() || triples.iter().any(|name| name == t.triple);
+    let chosen: Vec<_> = TARGETS.iter().filter(chosen).collect();
     let asked = |lane: &str| lanes.is_empty() || lanes.iter().any(|name| name == lane);
-    let row = |target: &Target| {
-        let cells = LANES.map(|lane| if asked(lane) { machine.cell(lane, target) } else { None });
-        (target.triple, cells)
-    };
-    Ok(report(&TARGETS.iter().filter(chosen).map(row).collect::<Vec<_>>()))
+    let machine = Machine::new()?;
+    if !control {
+        let row = |target: &&Target| {
+            let cell = |lane| asked(lane).then(|| machine.cell(lane, target)).flatten();
+            (target.triple, LANES.map(cell))
+        };
+        return Ok(report(&chosen.iter().map(row).collect::<Vec<_>>()));
+    }
+    let mut rows: Vec<(_, Cells)> = chosen.iter().map(|t| (t.triple, Cells::default())).collect();
+    let mut unseen = Vec::new();
+    for (at, lane) in LANES.into_iter().enumerate().filter(|(_, lane)| asked(lane)) {
+        if lane == "wine" {
+            continue;
+        }
+        let machine = machine.with_faults(lane)?;
+        let mut logs = Vec::new();
+        for (target, (_, cells)) in chosen.iter().zip(&mut rows) {
+            cells[at] = machine.cell(lane, target);
+            let Some((cell, _)) = &mut cells[at] else { continue };
+            let log = fs::read_to_string(machine.log(target, lane)).unwrap_or_default();
+            *cell = match cell {
+                Cell::Skipped(why) => Cell::Skipped(why.clone()),
+                Cell::Failed(_) if control::is_seen(lane, target.triple, &log) => {
+                    Cell::Passed("seen".into())
+                }
+                Cell::Failed(other) => Cell::Failed(format!("another error: {other}")),
+                Cell::Passed(_) => Cell::Failed("the fault was not seen".into()),
+            };
+            logs.push(log);
+        }
+        if lane == "lint" && triples.is_empty() {
+            unseen = control::unseen(&machine.workspace, &logs)?;
+        }
+    }
+    let seen = report(&rows);
+    for file in &unseen {
+        println!("{file}: a type error in it is not seen by any lint");
+    }
+    Ok(seen && unseen.is_empty())
 }
 
 fn report(rows: &[(&str, Cells)]) -> bool {
@@ -229,8 +266,10 @@ const LEGEND: &str = "\
 
 struct Machine {
     workspace: PathBuf,
-    /// Where it puts what it installs and makes.
+    /// Where it puts what it installs and builds.
     root: PathBuf,
+    /// Where it makes packages and logs.
+    folder: PathBuf,
 }
 
 impl Machine {
@@ -238,9 +277,22 @@ impl Machine {
         let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
         let built = std::env::var_os("CARGO_TARGET_DIR");
         let target = built.map_or_else(|| workspace.join("target"), PathBuf::from);
-        let machine = Self { workspace, root: target.join("targets") };
-        fs::create_dir_all(machine.root.join("logs"))?;
-        Ok(machine)
+        let root = target.join("targets");
+        fs::create_dir_all(root.join("logs"))?;
+        Ok(Self { workspace, folder: root.clone(), root })
+    }
+
+    fn with_faults(&self, lane: &str) -> Result<Self> {
+        let folder = self.root.join("control").join(lane);
+        fs::create_dir_all(folder.join("logs"))?;
+        let workspace = folder.join("tree");
+        let triples: Vec<_> = TARGETS.iter().map(|target| target.triple).collect();
+        control::plant(&self.workspace, &workspace, lane, &triples)?;
+        Ok(Self { workspace, root: self.root.clone(), folder })
+    }
+
+    fn log(&self, target: &Target, lane: &str) -> PathBuf {
+        self.folder.join(format!("logs/{}-{lane}.log", target.triple))
     }
 
     fn cell(&self, lane: &str, target: &Target) -> Option<(Cell, Duration)> {
@@ -314,7 +366,7 @@ impl Machine {
         commands: impl IntoIterator<Item = Command>,
         words: impl Fn(&str) -> String,
     ) -> Result<Cell> {
-        let path = self.root.join(format!("logs/{}-{lane}.log", target.triple));
+        let path = self.log(target, lane);
         let log = File::create(&path)?;
         let mut done = true;
         for mut command in commands {
@@ -366,7 +418,7 @@ impl Machine {
     /// Our library in a package without the dependencies that take [`LONG_TO_BUILD`].
     fn library(&self) -> Result<PathBuf> {
         let theirs = self.workspace.join("crates/anypoll");
-        let ours = self.root.join("anypoll");
+        let ours = self.folder.join("anypoll");
         let read = |path: &Path| -> Result<Table> {
             Ok(fs::read_to_string(path.join("Cargo.toml"))?.parse()?)
         };
@@ -398,7 +450,7 @@ impl Machine {
 
     /// A package for one of our programs.
     fn program(&self, name: &str, features: &str) -> Result<PathBuf> {
-        let folder = self.root.join(name);
+        let folder = self.folder.join(name);
         fs::create_dir_all(&folder)?;
         let source = self.workspace.join(format!("crates/xtask/programs/{name}.rs"));
         let library = self.workspace.join("crates/anypoll");
