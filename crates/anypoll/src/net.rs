@@ -2,10 +2,6 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-#[cfg(target_os = "android")]
-use std::os::android::net::SocketAddrExt;
-#[cfg(target_os = "linux")]
-use std::os::linux::net::SocketAddrExt;
 #[cfg(unix)]
 use std::os::unix::net::{self as unix, UnixListener, UnixStream};
 #[cfg(unix)]
@@ -44,7 +40,7 @@ use crate::sys;
 ///
 /// [connect(2)]: https://man7.org/linux/man-pages/man2/connect.2.html
 pub fn connect(to: SocketAddr) -> io::Result<TcpStream> {
-    Ok(start(at_once::socket(Domain::for_address(to))?, &to.into())?.into())
+    Ok(start(sys::stream_socket(Domain::for_address(to))?, &to.into())?.into())
 }
 
 /// Like [`connect`], from an address of this machine, whose port may be 0: any.
@@ -54,7 +50,7 @@ pub fn connect(to: SocketAddr) -> io::Result<TcpStream> {
 /// Those of [`connect`]; [`AddrInUse`](io::ErrorKind::AddrInUse) and
 /// [`AddrNotAvailable`](io::ErrorKind::AddrNotAvailable) for the address of this machine.
 pub fn connect_from(from: SocketAddr, to: SocketAddr) -> io::Result<TcpStream> {
-    let socket = at_once::socket(Domain::for_address(to))?;
+    let socket = sys::stream_socket(Domain::for_address(to))?;
     socket.bind(&from.into())?;
     Ok(start(socket, &to.into())?.into())
 }
@@ -70,7 +66,7 @@ pub fn connect_from(from: SocketAddr, to: SocketAddr) -> io::Result<TcpStream> {
 /// full, nothing was started and nothing tells when to try again.
 #[cfg(unix)]
 pub fn connect_unix(to: impl AsRef<Path>) -> io::Result<UnixStream> {
-    Ok(start(at_once::socket(Domain::UNIX)?, &SockAddr::unix(to)?)?.into())
+    Ok(start(sys::stream_socket(Domain::UNIX)?, &SockAddr::unix(to)?)?.into())
 }
 
 fn start(socket: Socket, to: &SockAddr) -> io::Result<Socket> {
@@ -123,7 +119,7 @@ pub fn connected(stream: &(impl Source + ?Sized)) -> io::Result<bool> {
 ///
 /// [accept(2)]: https://man7.org/linux/man-pages/man2/accept.2.html
 pub fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
-    let (stream, peer) = at_once::accept(&SockRef::from(listener))?;
+    let (stream, peer) = sys::accept(&SockRef::from(listener))?;
     let peer = peer.as_socket().ok_or(io::ErrorKind::InvalidData)?;
     Ok((stream.into(), peer))
 }
@@ -135,68 +131,12 @@ pub fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
 /// Those of [`accept`].
 #[cfg(unix)]
 pub fn accept_unix(listener: &UnixListener) -> io::Result<(UnixStream, unix::SocketAddr)> {
-    let (stream, peer) = at_once::accept(&SockRef::from(listener))?;
+    let (stream, peer) = sys::accept(&SockRef::from(listener))?;
     let stream = UnixStream::from(stream);
-    #[cfg(any(target_os = "android", target_os = "linux"))]
-    if let Some(name) = peer.as_abstract_namespace() {
-        return Ok((stream, unix::SocketAddr::from_abstract_name(name)?));
-    }
-    // The address without a name is that of an empty path. std makes none of a path that leaves no
-    // room for a zero byte after it, but knows it when the kernel tells.
-    let path = peer.as_pathname().unwrap_or(Path::new(""));
-    let peer = unix::SocketAddr::from_pathname(path).or_else(|_| stream.peer_addr())?;
+    // The address without a name is that of an empty path. Of an abstract name, and of a path that
+    // leaves no room for a zero byte after it, std makes none, but knows it when the kernel tells.
+    let path = if peer.is_unnamed() { Some(Path::new("")) } else { peer.as_pathname() };
+    let known = path.and_then(|path| unix::SocketAddr::from_pathname(path).ok());
+    let peer = known.map_or_else(|| stream.peer_addr(), Ok)?;
     Ok((stream, peer))
-}
-
-/// Sockets that are non-blocking from the start, on the systems of socket2's `accept4`.
-#[cfg(any(
-    target_os = "android",
-    target_os = "dragonfly",
-    target_os = "freebsd",
-    target_os = "fuchsia",
-    target_os = "illumos",
-    target_os = "linux",
-    target_os = "netbsd",
-    target_os = "openbsd",
-))]
-mod at_once {
-    use std::io;
-
-    use socket2::{Domain, SockAddr, Socket, Type};
-
-    pub(super) fn socket(domain: Domain) -> io::Result<Socket> {
-        Socket::new(domain, Type::STREAM.nonblocking(), None)
-    }
-
-    pub(super) fn accept(listener: &Socket) -> io::Result<(Socket, SockAddr)> {
-        listener.accept4(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC)
-    }
-}
-
-#[cfg(not(any(
-    target_os = "android",
-    target_os = "dragonfly",
-    target_os = "freebsd",
-    target_os = "fuchsia",
-    target_os = "illumos",
-    target_os = "linux",
-    target_os = "netbsd",
-    target_os = "openbsd",
-)))]
-mod at_once {
-    use std::io;
-
-    use socket2::{Domain, SockAddr, Socket, Type};
-
-    pub(super) fn socket(domain: Domain) -> io::Result<Socket> {
-        let socket = Socket::new(domain, Type::STREAM, None)?;
-        socket.set_nonblocking(true)?;
-        Ok(socket)
-    }
-
-    pub(super) fn accept(listener: &Socket) -> io::Result<(Socket, SockAddr)> {
-        let (stream, peer) = listener.accept()?;
-        stream.set_nonblocking(true)?;
-        Ok((stream, peer))
-    }
 }

@@ -1,5 +1,6 @@
 //! Protocol crates as they are, over `Registered<TcpStream>`: rustls with curl at the other end,
-//! tungstenite with a client of bare frames. In level and edge mode, on every backend.
+//! tungstenite with a client of bare frames and with a Python one. In level and edge mode, on every
+//! backend.
 
 #![cfg(unix)]
 
@@ -7,6 +8,7 @@
 #[allow(dead_code, unused_imports, reason = "shared with the contract's tests")]
 mod support;
 
+use std::convert::Infallible;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
@@ -18,7 +20,9 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tungstenite::handshake::MidHandshake;
 use tungstenite::handshake::server::{NoCallback, ServerHandshake};
-use tungstenite::{HandshakeError, WebSocket};
+use tungstenite::protocol::CloseFrame;
+use tungstenite::protocol::frame::coding::CloseCode;
+use tungstenite::{Bytes, HandshakeError, Message, WebSocket};
 
 use support::{PATIENCE, on_every_backend, poller};
 
@@ -26,6 +30,7 @@ on_every_backend! {
     rustls_over_registered
     rustls_by_hand
     tungstenite_over_registered
+    #[ignore = "`.ci/protocols` brings the client"] tungstenite_with_a_client_of_another_make
 }
 
 type Stream = Registered<TcpStream>;
@@ -213,11 +218,13 @@ fn rustls_by_hand(backend: Backend) {
 type Role = ServerHandshake<Stream, NoCallback>;
 
 /// Sends back each message until the client says goodbye.
-struct Echo {
+struct Echo<'a> {
     state: State,
     unsent: bool,
     /// Told when the handshake has to wait, or an answer for room.
     waits: mpsc::Sender<()>,
+    /// What came beside messages.
+    controls: &'a mut Vec<Message>,
 }
 
 enum State {
@@ -237,14 +244,35 @@ impl State {
     }
 }
 
-fn as_io<T>(result: tungstenite::Result<T>) -> io::Result<T> {
-    result.map_err(|error| match error {
-        tungstenite::Error::Io(error) => error,
-        error => io::Error::other(error),
-    })
+impl Echo<'_> {
+    /// Goes on until an error, of which the connection's end is one.
+    fn echo(&mut self) -> tungstenite::Result<Infallible> {
+        if let State::Handshake(handshake) = &mut self.state {
+            self.state = State::of(handshake.take().unwrap().handshake());
+        }
+        let State::Open(open) = &mut self.state else {
+            let _ = self.waits.send(());
+            return Err(tungstenite::Error::Io(ErrorKind::WouldBlock.into()));
+        };
+        loop {
+            if self.unsent {
+                open.flush().inspect_err(|_| _ = self.waits.send(()))?;
+                self.unsent = false;
+            }
+            let message = open.read()?;
+            self.unsent = true;
+            if message.is_binary() || message.is_text() {
+                // What would block is kept, and the flush tells.
+                let _ = open.write(message);
+            } else {
+                // tungstenite answers.
+                self.controls.push(message);
+            }
+        }
+    }
 }
 
-impl Connection for Echo {
+impl Connection for Echo<'_> {
     fn stream(&mut self) -> &Stream {
         match &self.state {
             State::Handshake(handshake) => handshake.as_ref().unwrap().get_ref().get_ref(),
@@ -253,28 +281,11 @@ impl Connection for Echo {
     }
 
     fn advance(&mut self) -> io::Result<()> {
-        if let State::Handshake(handshake) = &mut self.state {
-            self.state = State::of(handshake.take().unwrap().handshake());
-        }
-        let State::Open(open) = &mut self.state else {
-            let _ = self.waits.send(());
-            return Err(ErrorKind::WouldBlock.into());
-        };
-        loop {
-            if self.unsent {
-                as_io(open.flush()).inspect_err(|_| self.waits.send(()).unwrap())?;
-                self.unsent = false;
-            }
-            match open.read() {
-                Ok(message) if message.is_binary() => {
-                    self.unsent = true;
-                    // What would block is kept, and the flush tells.
-                    let _ = open.write(message);
-                }
-                Ok(message) => assert!(message.is_close()),
-                Err(tungstenite::Error::ConnectionClosed) => return Ok(()),
-                result => drop(as_io(result)?),
-            }
+        match self.echo() {
+            Ok(never) => match never {},
+            Err(tungstenite::Error::ConnectionClosed) => Ok(()),
+            Err(tungstenite::Error::Io(error)) => Err(error),
+            Err(error) => Err(io::Error::other(error)),
         }
     }
 
@@ -324,13 +335,41 @@ fn bare_frames(address: SocketAddr, waits: &mpsc::Receiver<()>) {
     assert_eq!(rest, [0x88, 0]);
 }
 
-fn tungstenite_over_registered(backend: Backend) {
+fn echo_over(
+    backend: Backend,
+    client: impl Fn(SocketAddr, &mpsc::Receiver<()>) + Send + Sync,
+    controls: &[Message],
+) {
+    let client = &client;
     for mode in [Mode::Level, Mode::Edge] {
         let (waits, told) = mpsc::channel();
-        let client = move |address| bare_frames(address, &told);
+        let client = move |address| client(address, &told);
+        let mut seen = Vec::new();
         serve(backend, mode, client, |stream| {
             let state = State::of(tungstenite::accept(stream));
-            Echo { state, unsent: false, waits }
+            Echo { state, unsent: false, waits, controls: &mut seen }
         });
+        assert_eq!(seen, controls);
     }
+}
+
+fn tungstenite_over_registered(backend: Backend) {
+    echo_over(backend, bare_frames, &[Message::Close(None)]);
+}
+
+fn tungstenite_with_a_client_of_another_make(backend: Backend) {
+    let python = std::env::var_os("PYTHON").unwrap_or_else(|| "python3".into());
+    let client = |address: SocketAddr, _: &_| {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/websocket_client.py");
+        let mut client = Command::new(&python);
+        let status = client.arg(script).arg(address.port().to_string()).status();
+        assert!(status.expect("Python is there").success());
+    };
+    let goodbye = CloseFrame { code: CloseCode::Normal, reason: "that is all".into() };
+    let ping = |text| Message::Ping(Bytes::from_static(text));
+    echo_over(
+        backend,
+        client,
+        &[ping(b"alone"), ping(b"between fragments"), Message::Close(Some(goodbye))],
+    );
 }

@@ -1,5 +1,5 @@
-# kernel.sh FOLDER PROGRAM...: boots Linux 5.10, of Debian's older suite, and runs static test
-# programs there.
+# kernel.sh FOLDER [PROGRAM...]: boots Linux 5.10, of Debian's older suite, and runs static test
+# programs there; without any it only gets that kernel.
 set -euo pipefail
 folder=$1/kernel
 shift
@@ -22,6 +22,7 @@ if [ ! -e vmlinuz ]; then
   mv unpacked/boot/vmlinuz-* vmlinuz
   rm -r unpacked linux-image-*.deb
 fi
+[ $# -gt 0 ] || exit 0
 
 rm -rf root
 mkdir -p root/{bin,dev,proc,sys,tmp}
@@ -39,12 +40,13 @@ cp "$(command -v busybox)" root/bin/busybox
 for program; do
   name=$(basename "$program")
   cp "$program" root/bin/
-  echo "/bin/$name && echo PASSED" >>root/init
+  # The other backends make no call that depends on this kernel's age.
+  echo "/bin/$name --skip ::poll:: --skip ::simulated:: && echo PASSED" >>root/init
 done
 echo 'poweroff -f' >>root/init
 chmod +x root/init
 (cd root && find . | cpio -o -H newc --quiet | gzip -1) >initramfs
 
-timeout 400 qemu-system-x86_64 -M q35 -accel tcg -cpu max -smp 2 -m 1024 -nographic -no-reboot \
+timeout 600 qemu-system-x86_64 -M q35 -accel tcg -cpu max -smp 2 -m 3072 -nographic -no-reboot \
   -kernel vmlinuz -initrd initramfs -append 'console=ttyS0 quiet panic=-1' </dev/null | tee console
 [ "$(grep -c '^PASSED' console)" = $# ]

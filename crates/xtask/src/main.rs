@@ -1,5 +1,6 @@
 //! `cargo xtask COMMAND`: the checks that are longer than one command.
 
+mod control;
 mod peers;
 mod targets;
 

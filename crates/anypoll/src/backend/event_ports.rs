@@ -1,9 +1,7 @@
 //! Event ports: a port for the completion state machine.
 //!
-//! An association of a descriptor with the port is a question: it is gone once it is answered. One
-//! that is taken back leaves nothing behind, so its completion is made here.
+//! An association of a descriptor with the port is a question: it is gone once it is answered.
 
-use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -14,6 +12,7 @@ use rustix::event::Timespec;
 use rustix::event::port::{self, PollFlags};
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
 
+use super::asked::{Asked, LATE, NOTICE, Operation};
 use super::completion::{Completed, Completion, Port as Manners};
 use super::poll;
 use super::sources::Key;
@@ -36,38 +35,21 @@ pub(crate) fn open_exit(_id: u32) -> Option<io::Result<OwnedFd>> {
     None
 }
 
-/// What is sent by ourselves: the notice, and that there are completions made here.
-const NOTICE: usize = 0;
-const LATE: usize = 1;
-
 #[derive(Debug)]
 struct Port {
     port: OwnedFd,
-    state: Mutex<State>,
+    asked: Mutex<Asked>,
 }
-
-#[derive(Debug)]
-struct State {
-    /// By the number of the submit, which the port gives back.
-    asked: HashMap<usize, Key>,
-    submits: usize,
-    late: VecDeque<Key>,
-}
-
-/// The number of the last submit.
-#[derive(Debug)]
-struct Operation(usize);
 
 impl Port {
     fn new() -> io::Result<Self> {
         let port = port::create()?;
         fcntl_setfd(&port, FdFlags::CLOEXEC)?;
-        let state = State { asked: HashMap::new(), submits: LATE, late: VecDeque::new() };
-        Ok(Self { port, state: Mutex::new(state) })
+        Ok(Self { port, asked: Mutex::default() })
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("nothing panics while it holds this lock")
+    fn lock(&self) -> MutexGuard<'_, Asked> {
+        self.asked.lock().expect("nothing panics while it holds this lock")
     }
 
     fn send(&self, number: usize) {
@@ -80,7 +62,7 @@ impl Manners for Port {
     type Operation = Operation;
 
     fn prepare(&self, _fd: &OwnedFd) -> Result<Operation, AddError> {
-        Ok(Operation(LATE))
+        Ok(Operation::NONE)
     }
 
     fn submit(
@@ -90,27 +72,23 @@ impl Manners for Port {
         key: Key,
         wanted: Interest,
     ) -> io::Result<()> {
-        let mut state = self.lock();
-        let number = state.submits.wrapping_add(1).max(LATE + 1);
         let flags = PollFlags::from_bits_retain(poll::flags(wanted));
-        let user = ptr::without_provenance_mut(number);
-        // SAFETY: whoever closes the duplicate takes the question back before; the user's pointer
-        // is a number.
-        unsafe { port::associate_fd(&self.port, fd.as_raw_fd(), flags, user)? };
-        state.submits = number;
-        state.asked.insert(number, key);
-        operation.0 = number;
-        Ok(())
+        Ok(self.lock().ask(operation, key, |number| {
+            let user = ptr::without_provenance_mut(number);
+            // SAFETY: whoever closes the duplicate takes the question back before; the user's
+            // pointer is a number.
+            unsafe { port::associate_fd(&self.port, fd.as_raw_fd(), flags, user) }
+        })?)
     }
 
     fn cancel(&self, operation: &mut Operation, fd: &OwnedFd) {
-        let mut state = self.lock();
-        let Some(key) = state.asked.remove(&operation.0) else { return };
-        state.late.push_back(key);
-        // SAFETY: it was associated; if the answer is on its way it is not any more, and the port
-        // says so.
-        let _ = unsafe { port::dissociate_fd(&self.port, fd.as_raw_fd()) };
-        self.send(LATE);
+        let mut asked = self.lock();
+        if asked.cancel(operation) {
+            // SAFETY: it was associated; if the answer is on its way it is not any more, and the
+            // port says so.
+            let _ = unsafe { port::dissociate_fd(&self.port, fd.as_raw_fd()) };
+            self.send(LATE);
+        }
     }
 
     fn dequeue(
@@ -119,7 +97,7 @@ impl Manners for Port {
         limit: usize,
         timeout: Timeout,
     ) -> io::Result<()> {
-        let late = !self.lock().late.is_empty();
+        let late = self.lock().has_late();
         let timeout = sys::seconds(if late { Timeout::ZERO } else { timeout })
             .map(|(tv_sec, tv_nsec)| Timespec { tv_sec, tv_nsec });
         let mut batch = [const { MaybeUninit::uninit() }; 64];
@@ -130,7 +108,7 @@ impl Manners for Port {
             Err(Errno::TIME) => &mut [],
             Err(errno) => return Err(errno.into()),
         };
-        let mut state = self.lock();
+        let mut asked = self.lock();
         for event in events {
             match event.userdata().addr() {
                 NOTICE => completions.push(Completed::Notice),
@@ -138,14 +116,11 @@ impl Manners for Port {
                 number => {
                     #[allow(clippy::cast_possible_truncation, reason = "poll(2)'s flags")]
                     let conditions = poll::conditions(event.events() as i16);
-                    let key = state.asked.remove(&number);
-                    completions.extend(key.map(|key| Completed::Answer(key, conditions)));
+                    completions.extend(asked.answer(number, conditions));
                 }
             }
         }
-        let room = limit - completions.len();
-        let due = state.late.len().min(room);
-        completions.extend(state.late.drain(..due).map(Completed::Cancelled));
+        asked.take_late(completions, limit);
         Ok(())
     }
 

@@ -139,6 +139,12 @@ mod arming;
 #[cfg(any(
     target_os = "solaris",
     target_os = "illumos",
+    all(feature = "test-selector", target_os = "linux"),
+))]
+mod asked;
+#[cfg(any(
+    target_os = "solaris",
+    target_os = "illumos",
     windows,
     all(feature = "test-selector", target_os = "linux"),
 ))]

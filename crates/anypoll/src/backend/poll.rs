@@ -152,43 +152,27 @@ impl Poll {
     }
 }
 
-#[cfg(any(
-    target_os = "linux",
-    target_os = "android",
-    target_os = "freebsd",
-    target_os = "illumos",
-    target_os = "hermit",
-))]
-const READ_HANG_UP: i16 = libc::POLLRDHUP;
-#[cfg(not(any(
-    target_os = "linux",
-    target_os = "android",
-    target_os = "freebsd",
-    target_os = "illumos",
-    target_os = "hermit",
-)))]
-const READ_HANG_UP: i16 = 0;
+/// For a libc that has no such flag: one that is never set.
+#[allow(dead_code, reason = "libc's own hides it")]
+const POLLRDHUP: i16 = 0;
+#[allow(dead_code, reason = "libc's own hides it")]
+const POLLPRI: i16 = 0;
+#[allow(dead_code, reason = "libc's own hides it")]
+const POLLNVAL: i16 = 0;
 
-#[cfg(not(target_os = "wasi"))]
-const PRIORITY: i16 = libc::POLLPRI;
-#[cfg(target_os = "wasi")]
-const PRIORITY: i16 = 0;
-
-/// An object that poll(2) cannot watch.
-#[cfg(not(target_os = "espidf"))]
-const INVALID: i16 = libc::POLLNVAL;
-#[cfg(target_os = "espidf")]
-const INVALID: i16 = 0;
-
-const NAMES: [(i16, Conditions); 7] = [
-    (libc::POLLIN, Conditions::READ),
-    (PRIORITY, Conditions::PRIORITY),
-    (libc::POLLOUT, Conditions::WRITE),
-    (libc::POLLERR, Conditions::ERROR),
-    (libc::POLLHUP, Conditions::HANG_UP),
-    (READ_HANG_UP, Conditions::READ_HANG_UP),
-    (INVALID, Conditions::ERROR),
-];
+const NAMES: [(i16, Conditions); 7] = {
+    // Before those above.
+    use libc::*;
+    [
+        (POLLIN, Conditions::READ),
+        (POLLPRI, Conditions::PRIORITY),
+        (POLLOUT, Conditions::WRITE),
+        (POLLERR, Conditions::ERROR),
+        (POLLHUP, Conditions::HANG_UP),
+        (POLLRDHUP, Conditions::READ_HANG_UP),
+        (POLLNVAL, Conditions::ERROR),
+    ]
+};
 
 pub(super) fn flags(wanted: Interest) -> i16 {
     let asked = NAMES.iter().filter(|(_, c)| Conditions::of(wanted).intersects(*c));
@@ -202,7 +186,7 @@ pub(super) fn conditions(flags: i16) -> Conditions {
 
 /// Where a system lacks the condition, nobody is left to wait for it.
 fn check(interest: Interest) -> io::Result<()> {
-    if interest.contains(Interest::PRIORITY) && PRIORITY == 0 {
+    if interest.contains(Interest::PRIORITY) && flags(Interest::PRIORITY) == 0 {
         return Err(io::ErrorKind::Unsupported.into());
     }
     Ok(())

@@ -5,7 +5,6 @@
 //! back until nothing else is left to dequeue, or for a few dequeues: about as late as a kernel can
 //! be.
 
-use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
@@ -16,15 +15,13 @@ use rustix::event::{EventfdFlags, Timespec, eventfd};
 use rustix::io::Errno;
 
 use super::AddError;
+use super::asked::{Asked, LATE, NOTICE, Operation};
 use super::completion::{Completed, Port as Manners};
 use super::sources::Key;
 use crate::event::Conditions;
 use crate::interest::Interest;
 use crate::readiness::Timeout;
 use crate::sys;
-
-const NOTICE: u64 = 0;
-const LATE: u64 = 1;
 
 #[derive(Debug)]
 pub(super) struct Port {
@@ -35,26 +32,18 @@ pub(super) struct Port {
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
-    /// By the number of the submit, which epoll gives back.
-    asked: HashMap<u64, Key>,
-    submits: u64,
-    late: VecDeque<Key>,
+    asked: Asked,
     /// How many dequeues in a row found something else.
     passed_over: usize,
 }
 
 const MOST_PASSED_OVER: usize = 3;
 
-/// The number of the last submit.
-#[derive(Debug)]
-pub(super) struct Operation(u64);
-
 impl State {
-    fn late(&mut self, completions: &mut Vec<Completed>, limit: usize) {
-        let due = self.late.len().min(limit);
-        completions.extend(self.late.drain(..due).map(Completed::Cancelled));
+    fn take_late(&mut self, completions: &mut Vec<Completed>, limit: usize) {
+        self.asked.take_late(completions, limit);
         self.passed_over = 0;
     }
 }
@@ -67,13 +56,12 @@ impl Port {
             late: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
             state: Mutex::new(State {
                 // So much that its growing is not taken for an allocation of the state machine.
-                asked: HashMap::with_capacity(1024),
-                submits: LATE,
-                ..State::default()
+                asked: Asked::with_capacity(1024),
+                passed_over: 0,
             }),
         };
-        for (fd, data) in [(&this.notice, NOTICE), (&this.late, LATE)] {
-            epoll::add(&this.epoll, fd, EventData::new_u64(data), EventFlags::IN | EventFlags::ET)?;
+        for (fd, number) in [(&this.notice, NOTICE), (&this.late, LATE)] {
+            epoll::add(&this.epoll, fd, data(number), EventFlags::IN | EventFlags::ET)?;
         }
         Ok(this)
     }
@@ -81,6 +69,10 @@ impl Port {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("nothing panics while it holds this lock")
     }
+}
+
+fn data(number: usize) -> EventData {
+    EventData::new_u64(number as u64)
 }
 
 fn signal(fd: &OwnedFd) {
@@ -91,14 +83,14 @@ impl Manners for Port {
     type Operation = Operation;
 
     fn prepare(&self, fd: &OwnedFd) -> Result<Operation, AddError> {
-        match epoll::add(&self.epoll, fd, EventData::new_u64(LATE), EventFlags::ONESHOT) {
+        match epoll::add(&self.epoll, fd, data(LATE), EventFlags::ONESHOT) {
             Err(Errno::PERM) => return Err(AddError::AlwaysReady),
             // A duplicate of the same object was closed under this number after its last answer.
             Err(Errno::EXIST) => {}
             result => result?,
         }
         epoll::delete(&self.epoll, fd)?;
-        Ok(Operation(0))
+        Ok(Operation::NONE)
     }
 
     fn submit(
@@ -108,26 +100,20 @@ impl Manners for Port {
         key: Key,
         wanted: Interest,
     ) -> io::Result<()> {
-        let mut state = self.lock();
-        state.submits += 1;
-        let data = EventData::new_u64(state.submits);
         let bits = Conditions::of(wanted).bits();
         let flags = EventFlags::from_bits_retain(bits) | EventFlags::ONESHOT;
-        match epoll::modify(&self.epoll, fd, data, flags) {
-            Err(Errno::NOENT) => epoll::add(&self.epoll, fd, data, flags)?,
-            result => result?,
-        }
-        operation.0 = state.submits;
-        let submit = state.submits;
-        state.asked.insert(submit, key);
-        Ok(())
+        Ok(self.lock().asked.ask(operation, key, |number| {
+            match epoll::modify(&self.epoll, fd, data(number), flags) {
+                Err(Errno::NOENT) => epoll::add(&self.epoll, fd, data(number), flags),
+                result => result,
+            }
+        })?)
     }
 
     fn cancel(&self, operation: &mut Operation, fd: &OwnedFd) {
         let mut state = self.lock();
-        if let Some(key) = state.asked.remove(&operation.0) {
+        if state.asked.cancel(operation) {
             let _ = epoll::delete(&self.epoll, fd);
-            state.late.push_back(key);
             signal(&self.late);
         }
     }
@@ -140,10 +126,10 @@ impl Manners for Port {
     ) -> io::Result<()> {
         let mut state = self.lock();
         if state.passed_over >= MOST_PASSED_OVER {
-            state.late(completions, limit);
+            state.take_late(completions, limit);
             return Ok(());
         }
-        let timeout = sys::seconds(if state.late.is_empty() { timeout } else { Timeout::ZERO })
+        let timeout = sys::seconds(if state.asked.has_late() { Timeout::ZERO } else { timeout })
             .map(|(tv_sec, tv_nsec)| Timespec { tv_sec, tv_nsec });
         drop(state);
         let mut batch = [const { MaybeUninit::<Record>::uninit() }; 64];
@@ -151,20 +137,20 @@ impl Manners for Port {
         let (batch, _) = epoll::wait(&self.epoll, room, timeout.as_ref())?;
         let mut state = self.lock();
         for record in batch {
-            match record.data.u64() {
+            #[allow(clippy::cast_possible_truncation, reason = "it was made of this type")]
+            match record.data.u64() as usize {
                 NOTICE => completions.push(Completed::Notice),
                 LATE => {}
-                submit => {
-                    let key = state.asked.remove(&submit);
+                number => {
                     let flags = record.flags;
                     let bits = Conditions::from_bits(flags.bits());
-                    completions.extend(key.map(|key| Completed::Answer(key, bits)));
+                    completions.extend(state.asked.answer(number, bits));
                 }
             }
         }
         if completions.is_empty() {
-            state.late(completions, limit);
-        } else if !state.late.is_empty() {
+            state.take_late(completions, limit);
+        } else if state.asked.has_late() {
             state.passed_over += 1;
         }
         Ok(())

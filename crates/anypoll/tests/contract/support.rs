@@ -12,6 +12,8 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 #[cfg(unix)]
 use std::ops::Deref;
 #[cfg(unix)]
+use std::os::fd::AsRawFd;
+#[cfg(unix)]
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 #[cfg(unix)]
 use std::path::PathBuf;
@@ -32,8 +34,6 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::{self, OFlags, open};
 #[cfg(unix)]
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-#[cfg(unix)]
-use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 use socket2::SockRef;
 
 /// Any object that can be registered.
@@ -246,11 +246,15 @@ pub(crate) fn alone(backend: Backend, module: &str, test: &str, body: impl FnOnc
     }
     let module = module.split_once("::").unwrap().1;
     let name = format!("{module}::{}::{test}", format!("{backend:?}").to_lowercase());
-    let child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", &name, "--nocapture"])
-        .env(CHILD, "")
-        .output()
-        .unwrap();
+    let this = std::env::current_exe().unwrap();
+    let mut child = Command::new(&this);
+    // An emulator does not follow a program that starts another.
+    if let Ok(emulator) = std::env::var("ANYPOLL_TEST_EMULATOR") {
+        let mut words = emulator.split(' ');
+        child = Command::new(words.next().unwrap());
+        child.args(words).arg(this);
+    }
+    let child = child.args(["--exact", &name, "--nocapture"]).env(CHILD, "").output().unwrap();
     let said = String::from_utf8_lossy(&child.stdout) + String::from_utf8_lossy(&child.stderr);
     assert!(child.status.success() && said.contains("1 passed"), "{name}:\n{said}");
 }
@@ -367,9 +371,17 @@ pub(crate) fn pty() -> (Object, Object) {
     unlockpt(&master).unwrap();
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
     let slave = open(ptsname(&master, []).unwrap(), flags, fs::Mode::empty()).unwrap();
-    let mut settings = tcgetattr(&slave).unwrap();
-    settings.make_raw();
-    tcsetattr(&slave, OptionalActions::Now, &settings).unwrap();
+    // By the C library: qemu's user mode lacks the call that rustix makes, `TCGETS2`.
+    let mut settings = std::mem::MaybeUninit::uninit();
+    // SAFETY: the call writes one `termios`, and there is room for one.
+    assert_eq!(unsafe { libc::tcgetattr(slave.as_raw_fd(), settings.as_mut_ptr()) }, 0);
+    // SAFETY: it was written.
+    let mut settings: libc::termios = unsafe { settings.assume_init() };
+    // SAFETY: these read and write one `termios`.
+    unsafe { libc::cfmakeraw(&raw mut settings) };
+    let now = libc::TCSANOW;
+    // SAFETY: as above.
+    assert_eq!(unsafe { libc::tcsetattr(slave.as_raw_fd(), now, &raw const settings) }, 0);
     (master, slave)
 }
 
@@ -469,7 +481,9 @@ pub(crate) fn subjects() -> Vec<Subject> {
     let (master, slave) = pty();
     let counter = eventfd(0, EventfdFlags::CLOEXEC).unwrap();
     let counted = counter.try_clone().unwrap();
-    let count = move || assert_eq!(rustix::io::write(&counted, &1_u64.to_ne_bytes()), Ok(8));
+    // The same in either byte order: qemu's user mode turns that of the one descriptor only.
+    const ONE: u64 = 0x0100_0000_0000_0001;
+    let count = move || assert_eq!(rustix::io::write(&counted, &ONE.to_ne_bytes()), Ok(8));
     vec![
         Subject::written_to("TCP", tcp_pair()),
         Subject::written_to("Unix stream", UnixStream::pair().unwrap()),
@@ -487,7 +501,7 @@ pub(crate) fn subjects() -> Vec<Subject> {
         Subject::new("eventfd", counter, count, |fd| {
             let mut value = [0; 8];
             rustix::io::read(fd, &mut value)?;
-            Ok(usize::try_from(u64::from_ne_bytes(value)).unwrap())
+            Ok(usize::try_from(u64::from_ne_bytes(value) / ONE).unwrap())
         }),
     ]
 }
