@@ -9,4 +9,6 @@ mod flags;
 mod lifetimes;
 mod registering;
 mod sockets;
+#[cfg(unix)]
+mod unix;
 mod wakers;

@@ -36,7 +36,7 @@ use windows_sys::Win32::System::Pipes::{
 };
 use windows_sys::Win32::System::Threading::{INFINITE, WaitForSingleObject};
 
-use super::{Iocp, KernelCell, PIPE, lock, status};
+use super::{Iocp, KernelCell, PIPE, lock, manual_event, status};
 use crate::backend::completion::Completed;
 use crate::backend::sources::Key;
 use crate::event::Conditions;
@@ -102,8 +102,6 @@ impl Drop for Open {
 
 struct Pipe {
     handle: Owned,
-    /// Set by the end of a read into the caller's buffer, which no call outlives.
-    read_ended: Owned,
     connect: Operation,
     probe: Operation,
     write: Operation,
@@ -136,8 +134,9 @@ enum Begun {
 }
 
 struct State {
-    /// To the pool.
-    is_tied: bool,
+    /// Set by the end of a read into the caller's buffer, which outlives no call. There is one as
+    /// soon as the pipe is tied to the pool.
+    read_ended: Option<Owned>,
     connecting: bool,
     connect_error: Option<io::Error>,
     probe: Probe,
@@ -199,7 +198,7 @@ impl NamedPipe {
             return Err(io::Error::last_os_error());
         }
         // SAFETY: it has just been made, and nobody else knows of it.
-        unsafe { Owned::from_raw_handle(handle) }.try_into()
+        Ok(unsafe { Owned::from_raw_handle(handle) }.into())
     }
 
     /// Lets a client connect, and a next one after [`disconnect`](Self::disconnect). Of a server's
@@ -282,23 +281,16 @@ impl NamedPipe {
     }
 }
 
-/// Whether the handle is a pipe's that will do is seen when it is used or registered.
-///
-/// # Errors
-///
-/// The system's: out of memory or handles.
-impl TryFrom<Owned> for NamedPipe {
-    type Error = io::Error;
-
-    fn try_from(handle: Owned) -> io::Result<Self> {
-        Ok(Self(Arc::new(Open(Arc::new(Pipe {
+/// Whether the handle is one that will do is seen when it is used or registered.
+impl From<Owned> for NamedPipe {
+    fn from(handle: Owned) -> Self {
+        Self(Arc::new(Open(Arc::new(Pipe {
             handle,
-            read_ended: super::manual_event()?,
             connect: Operation::new(Kind::Connect),
             probe: Operation::new(Kind::Probe),
             write: Operation::new(Kind::Write),
             state: Mutex::new(State {
-                is_tied: false,
+                read_ended: None,
                 connecting: false,
                 connect_error: None,
                 probe: Probe::Idle,
@@ -307,7 +299,7 @@ impl TryFrom<Owned> for NamedPipe {
                 buffer: Vec::new(),
                 questions: Vec::new(),
             }),
-        })))))
+        }))))
     }
 }
 
@@ -349,11 +341,11 @@ impl Read for &NamedPipe {
         if state.connecting || state.probe == Probe::InFlight {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        pipe.tie(state)?;
+        let event = pipe.tie(state)?;
         if let Probe::Ready | Probe::Ended = state.probe {
             state.probe = Probe::Idle;
         }
-        pipe.read(buf)
+        pipe.read(buf, event)
     }
 }
 
@@ -438,10 +430,11 @@ impl Operation {
 
 impl Pipe {
     /// Has the pool run `ended` for each end. What ends at once needs none.
-    fn tie(&self, state: &mut State) -> io::Result<()> {
-        if state.is_tied {
-            return Ok(());
+    fn tie(&self, state: &mut State) -> io::Result<RawHandle> {
+        if let Some(event) = &state.read_ended {
+            return Ok(event.as_raw_handle());
         }
+        let event = manual_event()?;
         let handle = self.handle.as_raw_handle();
         // SAFETY: the handle is open, and the function is called for our operations alone: the other
         // reads name an event that keeps it out of them.
@@ -454,8 +447,7 @@ impl Pipe {
         {
             return Err(io::Error::last_os_error());
         }
-        state.is_tied = true;
-        Ok(())
+        Ok(state.read_ended.insert(event).as_raw_handle())
     }
 
     /// Begins an operation of which none is in flight, as who holds the lock of the state knows.
@@ -500,13 +492,13 @@ impl Pipe {
         };
     }
 
-    /// Reads what is there. The caller holds the lock, and no probe is in flight that has found
-    /// nothing.
-    fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
+    /// Reads what is there. The caller holds the lock, so that the event is this read's alone, and
+    /// no probe is in flight that has found nothing.
+    fn read(&self, buf: &mut [u8], event: RawHandle) -> io::Result<usize> {
         let handle = self.handle.as_raw_handle();
         // The lowest bit keeps the end from the pool.
-        let event = self.read_ended.as_raw_handle().map_addr(|address| address | 1);
-        let mut overlapped = OVERLAPPED { hEvent: event, ..OVERLAPPED::default() };
+        let hidden = event.map_addr(|address| address | 1);
+        let mut overlapped = OVERLAPPED { hEvent: hidden, ..OVERLAPPED::default() };
         let structure = &raw mut overlapped;
         // SAFETY: the handles are open, and buffer and structure outlive the read, see below.
         let done = unsafe {
@@ -522,7 +514,7 @@ impl Pipe {
                 // SAFETY: the structure is live. The kernel may be writing to it.
                 while status(&unsafe { structure.read_volatile() }) == STATUS_PENDING {
                     // SAFETY: the event is open.
-                    unsafe { WaitForSingleObject(self.read_ended.as_raw_handle(), INFINITE) };
+                    unsafe { WaitForSingleObject(event, INFINITE) };
                 }
             }
             Some(ERROR_BROKEN_PIPE) => return Ok(0),
