@@ -31,8 +31,8 @@ use windows_sys::Win32::Storage::FileSystem::{
 };
 use windows_sys::Win32::System::IO::{BindIoCompletionCallback, CancelIoEx, OVERLAPPED};
 use windows_sys::Win32::System::Pipes::{
-    ConnectNamedPipe, CreateNamedPipeW, DisconnectNamedPipe, PIPE_TYPE_BYTE,
-    PIPE_UNLIMITED_INSTANCES,
+    ConnectNamedPipe, CreateNamedPipeW, DisconnectNamedPipe, GetNamedPipeHandleStateW,
+    PIPE_READMODE_MESSAGE, PIPE_TYPE_BYTE, PIPE_UNLIMITED_INSTANCES,
 };
 use windows_sys::Win32::System::Threading::{INFINITE, WaitForSingleObject};
 
@@ -129,14 +129,10 @@ enum Begun {
     /// And ended.
     Done,
     InFlight,
-    /// Done, and told as if it had been in flight.
-    Early,
 }
 
 struct State {
-    /// Set by the end of a read into the caller's buffer, which outlives no call. There is one as
-    /// soon as the pipe is tied to the pool.
-    read_ended: Option<Owned>,
+    tie: Option<Tie>,
     connecting: bool,
     connect_error: Option<io::Error>,
     probe: Probe,
@@ -146,6 +142,15 @@ struct State {
     buffer: Vec<u8>,
     /// Those that wait for news.
     questions: Vec<(Interest, Arc<Question>)>,
+}
+
+/// To the pool.
+struct Tie {
+    /// Set by the end of a read into the caller's buffer, which outlives no call.
+    read_ended: Owned,
+    /// Whether the pool hears of what has ended at once, too. In message mode it must: whether it
+    /// would else hear of a read that has ended at once with more data to come is not documented.
+    hears_all: bool,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -160,8 +165,6 @@ enum Writing {
 enum Probe {
     Idle,
     InFlight,
-    /// In flight, and its end will be no news: there is data.
-    Early,
     /// In flight, and its end will be about a peer that was there before.
     Outdated,
     /// A read would not block.
@@ -215,13 +218,13 @@ impl NamedPipe {
         if state.connecting {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        pipe.tie(state)?;
-        let begun = pipe.begin(&pipe.connect, |handle, overlapped| {
+        let tie = pipe.tie(&mut state.tie)?;
+        let begun = pipe.begin(tie, &pipe.connect, |handle, overlapped| {
             // SAFETY: the handle is open, and `begin` answers for the structure.
             unsafe { ConnectNamedPipe(handle, overlapped) }
         });
         match begun {
-            Ok(Begun::InFlight | Begun::Early) => {
+            Ok(Begun::InFlight) => {
                 state.connecting = true;
                 return Err(io::ErrorKind::WouldBlock.into());
             }
@@ -248,7 +251,7 @@ impl NamedPipe {
             return Err(io::Error::last_os_error());
         }
         state.probe = match state.probe {
-            Probe::InFlight | Probe::Early | Probe::Outdated => Probe::Outdated,
+            Probe::InFlight | Probe::Outdated => Probe::Outdated,
             Probe::Idle | Probe::Ready | Probe::Ended => Probe::Idle,
         };
         state.write_error = None;
@@ -290,7 +293,7 @@ impl From<Owned> for NamedPipe {
             probe: Operation::new(Kind::Probe),
             write: Operation::new(Kind::Write),
             state: Mutex::new(State {
-                read_ended: None,
+                tie: None,
                 connecting: false,
                 connect_error: None,
                 probe: Probe::Idle,
@@ -341,11 +344,11 @@ impl Read for &NamedPipe {
         if state.connecting || state.probe == Probe::InFlight {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let event = pipe.tie(state)?;
+        let tie = pipe.tie(&mut state.tie)?;
         if let Probe::Ready | Probe::Ended = state.probe {
             state.probe = Probe::Idle;
         }
-        pipe.read(buf, event)
+        pipe.read(buf, &tie.read_ended)
     }
 }
 
@@ -359,11 +362,11 @@ impl Write for &NamedPipe {
         if let Some(error) = state.write_error.take() {
             return Err(error);
         }
-        pipe.tie(state)?;
+        let tie = pipe.tie(&mut state.tie)?;
         let buf = &buf[..buf.len().min(u32::MAX as usize)];
         state.buffer.clear();
         state.buffer.extend_from_slice(buf);
-        let begun = pipe.begin(&pipe.write, |handle, overlapped| {
+        let begun = pipe.begin(tie, &pipe.write, |handle, overlapped| {
             // SAFETY: the handle is open, `begin` answers for the structure, and the buffer is left
             // alone until the write has ended.
             unsafe {
@@ -429,76 +432,96 @@ impl Operation {
 }
 
 impl Pipe {
-    /// Has the pool run `ended` for each end. What ends at once needs none.
-    fn tie(&self, state: &mut State) -> io::Result<RawHandle> {
-        if let Some(event) = &state.read_ended {
-            return Ok(event.as_raw_handle());
+    /// Has the pool run `ended` for each end.
+    fn tie<'a>(&self, tie: &'a mut Option<Tie>) -> io::Result<&'a Tie> {
+        if tie.is_none() {
+            let handle = self.handle.as_raw_handle();
+            let read_ended = manual_event()?;
+            // SAFETY: the handle is open, and the function is called for our operations alone: the
+            // other reads name an event that keeps it out of them.
+            let done = unsafe { BindIoCompletionCallback(handle, Some(ended), 0) };
+            if done == 0 {
+                return Err(io::Error::last_os_error());
+            }
+            // SAFETY: the handle is open.
+            let skips = !self.has_messages()
+                && unsafe {
+                    SetFileCompletionNotificationModes(handle, SKIP_COMPLETION_PORT_ON_SUCCESS) != 0
+                };
+            *tie = Some(Tie { read_ended, hears_all: !skips });
         }
-        let event = manual_event()?;
-        let handle = self.handle.as_raw_handle();
-        // SAFETY: the handle is open, and the function is called for our operations alone: the other
-        // reads name an event that keeps it out of them.
-        if unsafe { BindIoCompletionCallback(handle, Some(ended), 0) } == 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: the handle is open.
-        if unsafe { SetFileCompletionNotificationModes(handle, SKIP_COMPLETION_PORT_ON_SUCCESS) }
-            == 0
-        {
-            return Err(io::Error::last_os_error());
-        }
-        Ok(state.read_ended.insert(event).as_raw_handle())
+        Ok(tie.as_ref().expect("there is one now"))
+    }
+
+    fn has_messages(&self) -> bool {
+        let mut mode = 0;
+        // SAFETY: the handle is open, and there is room for the one answer that is asked for. Who
+        // may not ask may not read.
+        let done = unsafe {
+            GetNamedPipeHandleStateW(
+                self.handle.as_raw_handle(),
+                &raw mut mode,
+                ptr::null_mut(),
+                ptr::null_mut(),
+                ptr::null_mut(),
+                ptr::null_mut(),
+                0,
+            )
+        };
+        done != 0 && mode & PIPE_READMODE_MESSAGE != 0
     }
 
     /// Begins an operation of which none is in flight, as who holds the lock of the state knows.
     fn begin(
         self: &Arc<Self>,
+        tie: &Tie,
         operation: &Operation,
         call: impl FnOnce(HANDLE, *mut OVERLAPPED) -> i32,
     ) -> io::Result<Begun> {
-        // SAFETY: nothing is in flight, so nobody else looks at it.
+        // SAFETY: nothing is in flight, and who else would look at it waits for the lock.
         unsafe { operation.overlapped.get().write(OVERLAPPED::default()) };
         let reference = Arc::into_raw(Arc::clone(self));
         operation.pipe.store(reference.cast_mut(), Relaxed);
         let done = call(self.handle.as_raw_handle(), operation.overlapped.get());
         let error = io::Error::last_os_error();
-        let begun = match error.raw_os_error().map(i32::cast_unsigned) {
-            _ if done != 0 => Ok(Begun::Done),
-            Some(ERROR_IO_PENDING) => return Ok(Begun::InFlight),
-            Some(ERROR_MORE_DATA) => return Ok(Begun::Early),
-            _ => Err(error),
+        let (begun, is_heard) = match error.raw_os_error().map(i32::cast_unsigned) {
+            _ if done != 0 => (Ok(Begun::Done), tie.hears_all),
+            Some(ERROR_MORE_DATA) => (Ok(Begun::Done), true),
+            Some(ERROR_IO_PENDING) => (Ok(Begun::InFlight), true),
+            _ => (Err(error), false),
         };
-        // SAFETY: it comes from `Arc::into_raw`, and `ended` is not called for it.
-        drop(unsafe { Arc::from_raw(reference) });
+        if !is_heard {
+            // SAFETY: it comes from `Arc::into_raw`, and `ended` is not called for it.
+            drop(unsafe { Arc::from_raw(reference) });
+        }
         begun
     }
 
-    fn probe(self: &Arc<Self>, state: &mut State) {
-        let begun = self.begin(&self.probe, |handle, overlapped| {
+    fn probe(self: &Arc<Self>, tie: &Tie) -> Probe {
+        let begun = self.begin(tie, &self.probe, |handle, overlapped| {
             // SAFETY: the handle is open, `begin` answers for the structure, and no byte is written.
             unsafe {
                 ReadFile(handle, ptr::NonNull::dangling().as_ptr(), 0, ptr::null_mut(), overlapped)
             }
         });
-        state.probe = match begun {
+        match begun {
             Ok(Begun::InFlight) => Probe::InFlight,
-            Ok(Begun::Early) => Probe::Early,
             Err(error) if is(&error, &[ERROR_PIPE_LISTENING]) => Probe::Idle,
             Err(error) if is(&error, &[ERROR_BROKEN_PIPE, ERROR_PIPE_NOT_CONNECTED]) => {
                 Probe::Ended
             }
             // A read does not block: it gives data, or the same error.
             Ok(Begun::Done) | Err(_) => Probe::Ready,
-        };
+        }
     }
 
     /// Reads what is there. The caller holds the lock, so that the event is this read's alone, and
     /// no probe is in flight that has found nothing.
-    fn read(&self, buf: &mut [u8], event: RawHandle) -> io::Result<usize> {
+    fn read(&self, buf: &mut [u8], ended: &Owned) -> io::Result<usize> {
         let handle = self.handle.as_raw_handle();
         // The lowest bit keeps the end from the pool.
-        let hidden = event.map_addr(|address| address | 1);
-        let mut overlapped = OVERLAPPED { hEvent: hidden, ..OVERLAPPED::default() };
+        let event = ended.as_raw_handle().map_addr(|address| address | 1);
+        let mut overlapped = OVERLAPPED { hEvent: event, ..OVERLAPPED::default() };
         let structure = &raw mut overlapped;
         // SAFETY: the handles are open, and buffer and structure outlive the read, see below.
         let done = unsafe {
@@ -514,7 +537,7 @@ impl Pipe {
                 // SAFETY: the structure is live. The kernel may be writing to it.
                 while status(&unsafe { structure.read_volatile() }) == STATUS_PENDING {
                     // SAFETY: the event is open.
-                    unsafe { WaitForSingleObject(event, INFINITE) };
+                    unsafe { WaitForSingleObject(ended.as_raw_handle(), INFINITE) };
                 }
             }
             Some(ERROR_BROKEN_PIPE) => return Ok(0),
@@ -540,8 +563,8 @@ impl Pipe {
         if state.connect_error.is_some() || state.write_error.is_some() {
             ready = Conditions::WRITE | Conditions::ERROR;
         }
-        if state.probe == Probe::Idle && !state.connecting {
-            self.probe(state);
+        if let (Probe::Idle, false, Some(tie)) = (state.probe, state.connecting, &state.tie) {
+            state.probe = self.probe(tie);
         }
         ready = match state.probe {
             _ if state.connecting => ready,
@@ -549,7 +572,7 @@ impl Pipe {
             Probe::Idle => ready,
             found => {
                 let readable = match found {
-                    Probe::Ready | Probe::Early => Conditions::READ,
+                    Probe::Ready => Conditions::READ,
                     Probe::Ended => Conditions::READ | Conditions::HANG_UP,
                     _ => Conditions::NONE,
                 };
@@ -577,35 +600,38 @@ impl Pipe {
     }
 }
 
-/// Called by the pool when an operation has ended that was in flight.
+/// Called by the pool for each operation that has ended, of which some are known to have.
 unsafe extern "system" fn ended(_error: u32, _count: u32, overlapped: *mut OVERLAPPED) {
     // SAFETY: it is that of an `Operation`, in a pipe to which it has a reference.
     let operation = unsafe { &*overlapped.cast_const().cast::<Operation>() };
-    let kind = operation.kind;
-    // SAFETY: the kernel has done with it.
-    let status = status(&unsafe { operation.overlapped.get().read() });
-    // SAFETY: the reference that `begin` gave away. `operation` is not used any more.
+    // SAFETY: the reference that `begin` gave away for this call.
     let pipe = unsafe { Arc::from_raw(operation.pipe.load(Relaxed).cast_const()) };
-
     let state = &mut *lock(&pipe.state);
+    // SAFETY: the structure is live. The kernel may be writing to it.
+    let status = status(&unsafe { operation.overlapped.get().read_volatile() });
+    if status == STATUS_PENDING {
+        // That is another one, begun since.
+        return;
+    }
     let error = (status < 0 && status != STATUS_BUFFER_OVERFLOW).then(|| sys::nt_error(status));
-    match kind {
-        Kind::Connect => {
+    match operation.kind {
+        Kind::Connect if state.connecting => {
             state.connecting = false;
             state.connect_error = error;
         }
-        Kind::Write => {
+        Kind::Write if state.write != Writing::Idle => {
             state.write_error = error.filter(|_| state.write == Writing::InFlight);
             state.write = Writing::Idle;
         }
-        Kind::Probe => {
-            state.probe = match (state.probe, error) {
-                (Probe::Early | Probe::Outdated, _) => Probe::Idle,
-                (_, None) => Probe::Ready,
-                (_, Some(_)) if status == STATUS_CANCELLED => Probe::Idle,
-                (_, Some(_)) => Probe::Ended,
+        Kind::Probe if state.probe == Probe::Outdated => state.probe = Probe::Idle,
+        Kind::Probe if state.probe == Probe::InFlight => {
+            state.probe = match error {
+                None => Probe::Ready,
+                Some(_) if status == STATUS_CANCELLED => Probe::Idle,
+                Some(_) => Probe::Ended,
             };
         }
+        _ => return,
     }
     pipe.tell(state);
 }
@@ -637,7 +663,7 @@ impl fmt::Debug for Question {
 impl Watch {
     pub(super) fn new(iocp: &Arc<Iocp>, pipe: &NamedPipe) -> io::Result<Self> {
         let pipe = pipe.pipe();
-        pipe.tie(&mut lock(&pipe.state))?;
+        pipe.tie(&mut lock(&pipe.state).tie)?;
         Ok(Self(Arc::new(Question {
             iocp: Arc::clone(iocp),
             pipe: Arc::downgrade(pipe),
