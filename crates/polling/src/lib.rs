@@ -56,6 +56,14 @@
 
 #![allow(clippy::needless_pass_by_value, reason = "the signatures are polling's")]
 
+/// A line of level trace, with the feature `tracing`.
+macro_rules! trace {
+    ($($argument:tt)*) => {
+        #[cfg(feature = "tracing")]
+        tracing::trace!($($argument)*);
+    };
+}
+
 mod event;
 pub mod os;
 mod poller;

@@ -74,6 +74,7 @@ impl Poller {
         interest: Event,
         mode: PollMode,
     ) -> io::Result<()> {
+        trace!(source = ?source.raw(), ?interest, ?mode, "add");
         // SAFETY: the caller's object is open until it has been deleted.
         let source = unsafe { Borrowed::borrow_raw(source.raw()) };
         self.ask(interest, mode, |token, interest, mode| {
@@ -104,6 +105,7 @@ impl Poller {
         interest: Event,
         mode: PollMode,
     ) -> io::Result<()> {
+        trace!(source = ?source.source(), ?interest, ?mode, "modify");
         self.ask(interest, mode, |token, interest, mode| {
             self.poller.modify(&source.source(), token, interest, mode)
         })
@@ -151,6 +153,7 @@ impl Poller {
     ///
     /// [`NotFound`](io::ErrorKind::NotFound): this poller does not watch it.
     pub fn delete(&self, source: impl AsSource) -> io::Result<()> {
+        trace!(source = ?source.source(), "delete");
         self.poller.remove(&source.source())
     }
 
@@ -184,6 +187,7 @@ impl Poller {
         mut timeout: Option<Duration>,
         deadline: Option<Instant>,
     ) -> io::Result<usize> {
+        trace!(?timeout, "wait");
         let Ok(_waiting) = self.waiting.try_lock() else { return Ok(0) };
         let events = &mut events.events;
         if events.len() == events.capacity() {
@@ -191,7 +195,10 @@ impl Poller {
         }
         loop {
             match self.poller.wait_append(events, timeout) {
-                Ok(()) => return Ok(events.len()),
+                Ok(()) => {
+                    trace!(events = events.len(), "waited");
+                    return Ok(events.len());
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
@@ -206,6 +213,7 @@ impl Poller {
     ///
     /// None: the result is polling's.
     pub fn notify(&self) -> io::Result<()> {
+        trace!("notify");
         self.poller.interrupt();
         Ok(())
     }

@@ -96,6 +96,7 @@ pub trait PollerIocpExt: sealed::Sealed {
 impl PollerIocpExt for Poller {
     fn post(&self, packet: CompletionPacket) -> io::Result<()> {
         let event = packet.event();
+        trace!(?event, "post");
         let token = Self::token(event)?;
         let mut conditions = Conditions::NONE;
         for (is, condition) in [
@@ -119,6 +120,7 @@ impl PollerIocpExt for Poller {
         interest: Event,
         mode: PollMode,
     ) -> io::Result<()> {
+        trace!(handle = ?handle.as_raw_handle(), ?interest, ?mode, "add");
         // SAFETY: the caller's object is open until it has been removed.
         let handle = unsafe { BorrowedHandle::borrow_raw(handle.as_raw_handle()) };
         let waitable = Waitable::new(handle);
@@ -134,12 +136,14 @@ impl PollerIocpExt for Poller {
         mode: PollMode,
     ) -> io::Result<()> {
         let waitable = Waitable::new(handle.as_waitable());
+        trace!(handle = ?waitable.get_ref(), ?interest, ?mode, "modify");
         self.ask(interest, mode, |token, interest, mode| {
             self.poller.modify(&waitable, token, interest, mode)
         })
     }
 
     fn remove_waitable(&self, handle: impl AsWaitable) -> io::Result<()> {
+        trace!(handle = ?handle.as_waitable(), "delete");
         self.poller.remove(&Waitable::new(handle.as_waitable()))
     }
 }
