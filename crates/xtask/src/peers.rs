@@ -154,6 +154,17 @@ const PEERS: &[Peer] = &[
         ..Peer::over_mio("tokio", "1.54.1", Tests::Own)
     },
     Peer {
+        package: "tokio",
+        ..Peer::over_mio(
+            "tokio-program",
+            "1.54.1",
+            Tests::Program(
+                "tokio = { version = '=1.54.1', features = ['full'] }",
+                include_str!("../programs/tokio.rs"),
+            ),
+        )
+    },
+    Peer {
         features: &["full"],
         quick: Quick::Nothing,
         ..Peer::over_mio("tokio-util", "0.7.20", Tests::Own)
