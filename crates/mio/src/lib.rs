@@ -29,11 +29,14 @@
 //!   `next`.
 //! - A read that would block never causes a writable event, on any backend; only
 //!   `try_io`, which names no direction, arms both where the kernel has no
-//!   edges.
+//!   edges: on Windows, and wherever there is neither epoll nor kqueue.
 //! - A failed `register` leaves no trace: it can be tried again, with another `Poll` too.
 //! - In a debug build a source whose `Poll` is gone may be registered with another.
 //! - The peer of an accepted Unix connection keeps its name in Linux' abstract namespace.
 //! - All clones of a [`Registry`] are one descriptor; mio duplicates it.
+//! - On Windows a named pipe reads straight into the program's buffer and holds nothing back; it can
+//!   be registered with one `Poll` after another, and read and written without any; and an open one
+//!   shows what comes in by an event also after a read that did not take all.
 //! - [`event::Iter`] is an [`ExactSizeIterator`], and listeners too have `try_io`.
 //! - `{:#?}` of an [`event::Event`] shows poll(2)'s conditions under names that are the same
 //!   everywhere.
@@ -44,9 +47,14 @@
 //!
 //! # Systems
 //!
-//! Those with file descriptors for which anypoll has a backend. What mio has for others comes
-//! with their backends: named pipes and sockets on Windows, `hermit`, WASI, and the interests `AIO`
-//! and `LIO` of kqueue.
+//! All those for which anypoll has a backend: Unix, Windows, WASI and Hermit. What differs from mio
+//! there:
+//!
+//! - `Poll` and `Registry` have a descriptor where the backend has one that can be watched, which is
+//!   where there is epoll or kqueue, illumos excepted, whose event ports have none.
+//! - The sockets of the feature `net` are missing on WASI 0.1 and Hermit, which socket2 does not know.
+//! - [`Waker`] is there on WASI too, for the one thread that there is.
+//! - The interests `AIO` and `LIO` of kqueue are not here yet.
 //!
 //! The optional parts are listed in [`features`]; [`guide`] shows a whole program.
 //!
@@ -58,6 +66,8 @@ mod interest;
 #[cfg(any(feature = "net", feature = "os-ext"))]
 mod io_source;
 mod poll;
+#[cfg(all(feature = "os-ext", not(windows)))]
+mod source_fd;
 mod token;
 mod waker;
 
@@ -68,6 +78,23 @@ pub mod net;
 #[cfg(all(unix, feature = "os-ext"))]
 #[cfg_attr(docsrs, doc(cfg(all(unix, feature = "os-ext"))))]
 pub mod unix;
+#[cfg(all(windows, feature = "os-ext"))]
+#[cfg_attr(docsrs, doc(cfg(all(windows, feature = "os-ext"))))]
+pub mod windows;
+
+/// What only Hermit has.
+#[cfg(all(target_os = "hermit", feature = "os-ext"))]
+#[cfg_attr(docsrs, doc(cfg(all(target_os = "hermit", feature = "os-ext"))))]
+pub mod hermit {
+    pub use crate::source_fd::SourceFd;
+}
+
+/// What only WASI has.
+#[cfg(all(target_os = "wasi", feature = "os-ext"))]
+#[cfg_attr(docsrs, doc(cfg(all(target_os = "wasi", feature = "os-ext"))))]
+pub mod wasi {
+    pub use crate::source_fd::SourceFd;
+}
 
 #[doc(no_inline)]
 pub use event::Events;
@@ -82,7 +109,7 @@ pub mod features {
     //! | feature | adds |
     //! |---|---|
     //! | `os-poll` | `Poll::new`, without which there is nothing to register with |
-    //! | `os-ext` | what only one system has: the module `unix` with `SourceFd` and pipes; `os-poll` too |
+    //! | `os-ext` | what only one system has: `unix` with `SourceFd` and pipes, `windows` with `NamedPipe`, `wasi` and `hermit` with `SourceFd`; `os-poll` too |
     //! | `net` | the module `net`: TCP, UDP and Unix sockets |
     //! | `log` (on by default) | a line of level trace for each registration, through the crate `log` |
 }

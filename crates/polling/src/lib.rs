@@ -47,16 +47,23 @@
 //! - [`EdgeOneshot`](PollMode::EdgeOneshot) is [`Oneshot`](PollMode::Oneshot): what is ready at a
 //!   `modify` is reported in both, as epoll does.
 //!
-//! # What is missing
+//! - On Windows an event that is posted costs a system call only if a thread sleeps in a wait, and
+//!   closing an object that was never deleted leaves nothing that could be used wrongly.
+//! - The feature `tracing` is anypoll's: a line for each change and each wait, and no spans.
+//! - Rust 1.87 is needed.
 //!
-//! So far this crate serves Unix, and anypoll's own backends there: `os::kqueue` and `os::iocp` are
-//! not here yet. The feature `tracing` is accepted and logs nothing.
+//! # Systems
+//!
+//! All those for which anypoll has a backend: Unix, Windows (with `os::iocp`), WASI and Hermit. A
+//! poller has a descriptor where there is epoll or kqueue, and on Windows its port. `os::kqueue` is
+//! not here yet.
 //!
 //! [polling 3.11]: https://docs.rs/polling/3.11
 
 #![allow(clippy::needless_pass_by_value, reason = "the signatures are polling's")]
 
 mod event;
+pub mod os;
 mod poller;
 mod source;
 

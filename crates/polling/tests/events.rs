@@ -1,4 +1,5 @@
 //! What is reported, and what is refused.
+#![cfg(unix)]
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};

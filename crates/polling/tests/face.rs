@@ -2,9 +2,19 @@
 
 use std::collections::HashSet;
 use std::fmt::Debug;
-use std::io::{self, PipeReader};
+use std::io;
+use std::net::UdpSocket;
 use std::num::NonZeroUsize;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+#[cfg(unix)]
+use std::os::fd::{
+    AsFd as AsPollerHandle, AsRawFd as AsRaw, AsRawFd as AsRawPollerHandle, BorrowedFd as Borrowed,
+    OwnedFd as Owned, RawFd as Raw,
+};
+#[cfg(windows)]
+use std::os::windows::io::{
+    AsHandle as AsPollerHandle, AsRawHandle as AsRawPollerHandle, AsRawSocket as AsRaw,
+    BorrowedSocket as Borrowed, OwnedSocket as Owned, RawSocket as Raw,
+};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::{Duration, Instant};
 
@@ -24,7 +34,7 @@ fn types_have_the_traits() {
     plain::<PollMode>();
     fn events<T: Send + UnwindSafe + Unpin + Default + Debug>() {}
     events::<Events>();
-    fn poller<T: AsFd + AsRawFd + Debug>() {}
+    fn poller<T: AsPollerHandle + AsRawPollerHandle + Debug>() {}
     poller::<Poller>();
 
     assert!(PollMode::Oneshot < PollMode::Level && PollMode::Edge < PollMode::EdgeOneshot);
@@ -45,25 +55,35 @@ fn events_stay_with_one_thread() {
 
 #[test]
 fn sources_are_whatever_has_a_descriptor() {
-    raw_source::<RawFd>();
-    raw_source::<&RawFd>();
-    raw_source::<&OwnedFd>();
-    raw_source::<&PipeReader>();
-    raw_source::<&BorrowedFd<'_>>();
-    raw_source::<&Poller>();
-    source::<OwnedFd>();
-    source::<&PipeReader>();
-    source::<BorrowedFd<'_>>();
-    source::<&Poller>();
-    let (reader, _writer) = io::pipe().unwrap();
-    assert_eq!((&reader).raw(), reader.as_raw_fd());
-    assert_eq!(reader.as_raw_fd().raw(), reader.as_raw_fd());
-    assert_eq!(reader.source().as_raw_fd(), reader.as_raw_fd());
+    raw_source::<Raw>();
+    raw_source::<&Owned>();
+    raw_source::<&UdpSocket>();
+    raw_source::<&Borrowed<'_>>();
+    source::<Owned>();
+    source::<&UdpSocket>();
+    source::<Borrowed<'_>>();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    assert_eq!((&socket).raw(), raw(&socket));
+    assert_eq!(raw(&socket).raw(), raw(&socket));
+    assert_eq!(raw(&socket.source()), raw(&socket));
+    #[cfg(unix)]
+    {
+        raw_source::<&Raw>();
+        raw_source::<&Poller>();
+        source::<&Poller>();
+    }
+}
+
+fn raw(object: &impl AsRaw) -> Raw {
+    #[cfg(unix)]
+    return object.as_raw_fd();
+    #[cfg(windows)]
+    return object.as_raw_socket();
 }
 
 #[test]
 fn functions_have_the_signatures() {
-    type Borrowed = &'static OwnedFd;
+    type Shared = &'static Owned;
     const _: [Event; 5] = [
         Event::new(1, true, false),
         Event::all(1),
@@ -74,11 +94,11 @@ fn functions_have_the_signatures() {
     let _: fn() -> io::Result<Poller> = Poller::new;
     let _: fn(&Poller) -> bool = Poller::supports_level;
     let _: fn(&Poller) -> bool = Poller::supports_edge;
-    let _: unsafe fn(&Poller, RawFd, Event) -> io::Result<()> = Poller::add;
-    let _: unsafe fn(&Poller, Borrowed, Event, PollMode) -> io::Result<()> = Poller::add_with_mode;
-    let _: fn(&Poller, OwnedFd, Event) -> io::Result<()> = Poller::modify;
-    let _: fn(&Poller, Borrowed, Event, PollMode) -> io::Result<()> = Poller::modify_with_mode;
-    let _: fn(&Poller, Borrowed) -> io::Result<()> = Poller::delete;
+    let _: unsafe fn(&Poller, Raw, Event) -> io::Result<()> = Poller::add;
+    let _: unsafe fn(&Poller, Shared, Event, PollMode) -> io::Result<()> = Poller::add_with_mode;
+    let _: fn(&Poller, Owned, Event) -> io::Result<()> = Poller::modify;
+    let _: fn(&Poller, Shared, Event, PollMode) -> io::Result<()> = Poller::modify_with_mode;
+    let _: fn(&Poller, Shared) -> io::Result<()> = Poller::delete;
     let _: fn(&Poller, &mut Events, Option<Duration>) -> io::Result<usize> = Poller::wait;
     let _: fn(&Poller, &mut Events, Instant) -> io::Result<usize> = Poller::wait_deadline;
     let _: fn(&Poller) -> io::Result<()> = Poller::notify;

@@ -5,17 +5,19 @@
 //! registry to `target/peers/original/NAME` and to `target/peers/ours/NAME`, the one as published,
 //! the other with `[patch.crates-io]` and otherwise the same `Cargo.lock`. `cargo tree -i` says on
 //! both sides what was linked. The test programs are then built and run one by one, and compared
-//! test by test. A peer that is itself what we replace has its tests compiled beside an empty
-//! library, against the crate as a dependency.
+//! test by test, and so are its examples, some of which are talked to. A peer that is itself what we
+//! replace has its tests and examples compiled beside an empty library, against the crate as a
+//! dependency.
 //!
 //! A test that fails is tried again, alone, before it counts: neighbours and a busy machine are not
 //! what is compared. Output goes to `target/peers/SIDE/NAME.log`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::net::{Ipv4Addr, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -31,12 +33,25 @@ pub(crate) const USAGE: &str = "  peers [--quick] [NAME...]
 
 struct Peer {
     name: &'static str,
+    package: &'static str,
     version: &'static str,
     /// The crate that ours replaces.
     over: &'static str,
     features: &'static [&'static str],
     tests: Tests,
+    /// Whether it publishes examples, and what becomes of some of them.
+    examples: Option<&'static [(&'static str, Example)]>,
     quick: Quick,
+}
+
+/// What a working example does.
+#[derive(Clone, Copy)]
+enum Example {
+    /// It ends by itself.
+    Ends,
+    /// It serves at a port of this machine, and says to who says the one thing the other.
+    Tcp(u16, &'static str, &'static str),
+    Udp(u16, &'static str, &'static str),
 }
 
 enum Tests {
@@ -60,7 +75,17 @@ enum Quick {
 
 impl Peer {
     const fn over_polling(name: &'static str, version: &'static str, tests: Tests) -> Self {
-        Self { name, version, over: "polling", features: &[], tests, quick: Quick::All }
+        let (package, over) = (name, "polling");
+        Self {
+            name,
+            package,
+            version,
+            over,
+            features: &[],
+            tests,
+            examples: None,
+            quick: Quick::All,
+        }
     }
 
     const fn over_mio(name: &'static str, version: &'static str, tests: Tests) -> Self {
@@ -70,8 +95,12 @@ impl Peer {
 
 /// Of certain versions, so that a release of theirs does not change what a run says.
 const PEERS: &[Peer] = &[
-    Peer::over_polling("polling", "3.11.0", Tests::OfTheReplaced),
-    Peer::over_polling("async-io", "2.6.0", Tests::Own),
+    Peer {
+        // The others ask something of their surroundings.
+        examples: Some(&[]),
+        ..Peer::over_polling("polling", "3.11.0", Tests::OfTheReplaced)
+    },
+    Peer { examples: Some(&[]), ..Peer::over_polling("async-io", "2.6.0", Tests::Own) },
     Peer {
         features: &["block_on", "executor", "signals", "stream"],
         ..Peer::over_polling("calloop", "0.14.5", Tests::Own)
@@ -83,15 +112,57 @@ const PEERS: &[Peer] = &[
         quick: Quick::Nothing,
         ..Peer::over_polling("async-std", "1.13.2", Tests::OwnOnly)
     },
-    Peer::over_polling(
-        "smol",
-        "2.0.2",
-        Tests::Program("smol = '=2.0.2'", include_str!("../programs/smol.rs")),
-    ),
+    Peer {
+        package: "smol",
+        ..Peer::over_polling(
+            "smol-program",
+            "2.0.2",
+            Tests::Program("smol = '=2.0.2'", include_str!("../programs/smol.rs")),
+        )
+    },
+    Peer {
+        examples: Some(&[
+            ("linux-timerfd", Example::Ends),
+            ("tcp-server", Example::Tcp(7000, "to and fro", "to and fro")),
+            ("chat-server", Example::Tcp(6000, "hello\n", "says: hello\n")),
+            ("simple-server", Example::Tcp(8000, GET, "Hello!")),
+            ("async-h1-server", Example::Tcp(8000, GET, "200 OK")),
+            ("hyper-server", Example::Tcp(8000, GET, "200 OK")),
+            ("websocket-server", Example::Tcp(9000, HANDSHAKE, "101 Switching Protocols")),
+        ]),
+        quick: Quick::Nothing,
+        ..Peer::over_polling("smol", "2.0.2", Tests::OwnOnly)
+    },
+    Peer {
+        features: &["os-poll", "os-ext", "net"],
+        examples: Some(&[
+            ("tcp_server", Example::Tcp(9000, "hello", "Hello world!\n")),
+            ("udp_server", Example::Udp(9000, "to and fro", "to and fro")),
+        ]),
+        ..Peer::over_mio("mio", "1.2.5", Tests::OfTheReplaced)
+    },
+    Peer {
+        features: &["event-stream", "osc52"],
+        examples: Some(&[]),
+        quick: Quick::Nothing,
+        ..Peer::over_mio("crossterm", "0.29.0", Tests::Own)
+    },
+    Peer { examples: Some(&[]), ..Peer::over_mio("mio-serial", "5.0.7", Tests::Own) },
     Peer {
         features: &["full", "test-util"],
         quick: Quick::Only(&["io_async_fd", "net_", "process_", "signal_", "tcp_", "udp", "uds_"]),
         ..Peer::over_mio("tokio", "1.54.1", Tests::Own)
+    },
+    Peer {
+        package: "tokio",
+        ..Peer::over_mio(
+            "tokio-program",
+            "1.54.1",
+            Tests::Program(
+                "tokio = { version = '=1.54.1', features = ['full'] }",
+                include_str!("../programs/tokio.rs"),
+            ),
+        )
     },
     Peer {
         features: &["full"],
@@ -109,6 +180,12 @@ const PEERS: &[Peer] = &[
     ),
 ];
 
+const GET: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+const HANDSHAKE: &str = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n\
+    Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+    Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
+
+const FOR_AN_ANSWER: Duration = Duration::from_secs(20);
 const FOR_A_PROGRAM: Duration = Duration::from_secs(300);
 const FOR_ONE_TEST: Duration = Duration::from_secs(60);
 
@@ -155,7 +232,7 @@ fn compare(
     sources: &BTreeMap<String, Source>,
     quick: bool,
 ) -> Result<Row> {
-    let source = sources.get(peer.name).ok_or("there is no such version")?;
+    let source = sources.get(peer.package).ok_or("there is no such version")?;
     eprintln!("{} {}", peer.name, source.version);
     let original = Side::prepare(root, workspace, peer, source, "original")?;
     let ours = Side::prepare(root, workspace, peer, source, "ours")?;
@@ -192,7 +269,7 @@ fn fetch(root: &Path, peers: &[&Peer]) -> Result<BTreeMap<String, Source>> {
     };
     for peer in peers {
         table(&mut manifest, "dependencies")
-            .insert(peer.name.into(), format!("={}", peer.version).into());
+            .insert(peer.package.into(), format!("={}", peer.version).into());
     }
     fs::create_dir_all(&folder)?;
     fs::write(folder.join("Cargo.toml"), manifest.to_string())?;
@@ -205,7 +282,7 @@ fn fetch(root: &Path, peers: &[&Peer]) -> Result<BTreeMap<String, Source>> {
         (text("name"), text("version"), Path::new(text("manifest_path")))
     });
     let wanted = named.filter(|(name, version, _)| {
-        peers.iter().any(|peer| peer.name == *name && peer.version == *version)
+        peers.iter().any(|peer| peer.package == *name && peer.version == *version)
     });
     Ok(wanted
         .map(|(name, version, manifest)| {
@@ -224,6 +301,7 @@ struct Side<'a> {
     log: PathBuf,
     /// The test programs that cargo is to build, and whether each is of the standard harness.
     programs: BTreeMap<String, bool>,
+    examples: BTreeSet<String>,
     /// What `cargo tree` is asked for: `NAME@MAJOR`.
     replaced: String,
 }
@@ -270,8 +348,9 @@ impl<'a> Side<'a> {
                 let package = table(&mut manifest, "package");
                 package.insert("name".into(), format!("{}-tests", peer.name).into());
                 table(&mut manifest, "lib").extend(toml! { name = "tests" path = "lib.rs" });
-                table(&mut manifest, "dependencies")
-                    .insert(peer.name.into(), peer.version.to_owned().into());
+                let dependency =
+                    toml! { version = (peer.version) features = (peer.features.to_vec()) };
+                table(&mut manifest, "dependencies").insert(peer.name.into(), dependency.into());
             }
             Tests::OwnOnly | Tests::Program(..) => {}
         }
@@ -295,9 +374,10 @@ impl<'a> Side<'a> {
         let log = side.join(format!("{}.log", peer.name));
         File::create(&log)?;
         let programs = programs(&manifest);
+        let examples = names(&manifest, "example").filter(|_| peer.examples.is_some()).collect();
         // What does not depend on the replaced crate is built once for both sides.
         let target = root.join("target");
-        Ok(Self { peer, name, folder, target, log, programs, replaced })
+        Ok(Self { peer, name, folder, target, log, programs, examples, replaced })
     }
 
     fn cargo(&self) -> Command {
@@ -328,32 +408,103 @@ impl<'a> Side<'a> {
             Quick::Only(prefixes) if quick => prefixes.iter().any(|p| name.starts_with(p)),
             _ => true,
         };
-        let mut build = self.cargo();
-        build.args(["build", "--keep-going", "--message-format", "json-render-diagnostics"]);
-        build.args(self.features());
-        if quick && matches!(self.peer.quick, Quick::Only(_)) {
+        let mut build = self.build();
+        let whole = !quick || matches!(self.peer.quick, Quick::All);
+        if !whole {
             let chosen = self.programs.keys().filter(|name| wanted(name));
             build.args(chosen.flat_map(|name| ["--test", name]));
         } else {
             build.arg("--tests");
         }
-        let built = build.stderr(self.append()?).stdin(Stdio::null()).output()?;
         let mut outcomes = Outcomes::default();
+        self.each_program(build, |target, program| {
+            let name = target["name"].as_str().unwrap_or_default();
+            let name = match target["kind"][0].as_str() {
+                Some("example") => return Ok(()),
+                Some("test") => name,
+                _ => "(unit)",
+            };
+            eprintln!("  {:8} {name}", self.name);
+            self.execute(name, program, &mut outcomes)?;
+            outcomes.built.insert(name.to_owned());
+            Ok(())
+        })?;
+        let mut all: BTreeSet<_> =
+            self.programs.keys().filter(|name| wanted(name)).cloned().collect();
+        if let (Some(working), true) = (self.peer.examples, whole) {
+            let mut build = self.build();
+            build.arg("--examples");
+            self.each_program(build, |target, program| {
+                let name = target["name"].as_str().unwrap_or_default();
+                eprintln!("  {:8} example {name}", self.name);
+                outcomes.tests.insert(format!("example {name} compiles"), true);
+                outcomes.built.insert(format!("example {name}"));
+                for (_, example) in working.iter().filter(|(known, _)| *known == name) {
+                    let works = self.works(program, *example)?;
+                    outcomes.tests.insert(format!("example {name} works"), works);
+                }
+                Ok(())
+            })?;
+            all.extend(self.examples.iter().map(|name| format!("example {name}")));
+        }
+        outcomes.not_built =
+            all.into_iter().filter(|name| !outcomes.built.contains(name)).collect();
+        Ok(outcomes)
+    }
+
+    fn build(&self) -> Command {
+        let mut build = self.cargo();
+        build.args(["build", "--keep-going", "--message-format", "json-render-diagnostics"]);
+        build.args(self.features());
+        build
+    }
+
+    /// Runs a build, and hands on what it has built that can be run.
+    fn each_program(
+        &self,
+        mut build: Command,
+        mut then: impl FnMut(&Value, &Path) -> Result<()>,
+    ) -> Result<()> {
+        let built = build.stderr(self.append()?).stdin(Stdio::null()).output()?;
         for line in String::from_utf8(built.stdout)?.lines() {
             let message: Value = serde_json::from_str(line)?;
-            let target = &message["target"];
-            let is_test = message["profile"]["test"] == true && target["kind"][0] != "example";
-            if let (true, Some(program)) = (is_test, message["executable"].as_str()) {
-                let name = target["name"].as_str().unwrap_or_default();
-                let name = if target["kind"][0] == "test" { name } else { "(unit)" };
-                eprintln!("  {:8} {name}", self.name);
-                self.execute(name, Path::new(program), &mut outcomes)?;
-                outcomes.built.insert(name.to_owned());
+            if let Some(program) = message["executable"].as_str() {
+                then(&message["target"], Path::new(program))?;
             }
         }
-        let all = self.programs.keys().filter(|name| wanted(name)).cloned();
-        outcomes.not_built = all.filter(|name| !outcomes.built.contains(name)).collect();
-        Ok(outcomes)
+        Ok(())
+    }
+
+    fn works(&self, program: &Path, example: Example) -> Result<bool> {
+        let (over_udp, port, say, hear) = match example {
+            Example::Ends => return Ok(self.attempt(program, &[], FOR_ONE_TEST)?.0),
+            Example::Tcp(port, say, hear) => (false, port, say, hear),
+            Example::Udp(port, say, hear) => (true, port, say, hear),
+        };
+        let mut child = self.spawn(program, &[])?;
+        let end = Instant::now() + FOR_AN_ANSWER;
+        let mut heard = false;
+        // Until it listens, there is nobody.
+        while !heard && Instant::now() < end && child.try_wait()?.is_none() {
+            heard = answers(over_udp, port, say, hear).unwrap_or(false);
+            thread::sleep(Duration::from_millis(20));
+        }
+        child.kill()?;
+        child.wait()?;
+        Ok(heard)
+    }
+
+    fn spawn(&self, program: &Path, args: &[&str]) -> Result<Child> {
+        writeln!(self.append()?, "\n$ {} {}", program.display(), args.join(" "))?;
+        Ok(Command::new(program)
+            .args(args)
+            .current_dir(&self.folder)
+            .env("CARGO_MANIFEST_DIR", &self.folder)
+            // As a terminal with nobody at it: neither input nor an end, while `child` lives.
+            .stdin(Stdio::piped())
+            .stdout(self.append()?)
+            .stderr(self.append()?)
+            .spawn()?)
     }
 
     fn execute(&self, target: &str, program: &Path, outcomes: &mut Outcomes) -> Result<()> {
@@ -394,17 +545,8 @@ impl<'a> Side<'a> {
     /// Runs a program into the log. Returns whether it succeeded in time, and what it printed.
     fn attempt(&self, program: &Path, args: &[&str], limit: Duration) -> Result<(bool, String)> {
         let mut log = self.append()?;
-        writeln!(log, "\n$ {} {}", program.display(), args.join(" "))?;
         let start = log.seek(SeekFrom::End(0))?;
-        let mut child = Command::new(program)
-            .args(args)
-            .current_dir(&self.folder)
-            .env("CARGO_MANIFEST_DIR", &self.folder)
-            // As a terminal with nobody at it: neither input nor an end, while `child` lives.
-            .stdin(Stdio::piped())
-            .stdout(self.append()?)
-            .stderr(self.append()?)
-            .spawn()?;
+        let mut child = self.spawn(program, args)?;
         let end = Instant::now() + limit;
         let status = loop {
             match child.try_wait()? {
@@ -509,6 +651,38 @@ fn table<'a>(manifest: &'a mut Table, name: &str) -> &'a mut Table {
 
 fn at(folder: &Path) -> toml::Value {
     Table::from_iter([("path".to_owned(), folder.display().to_string().into())]).into()
+}
+
+/// Whether a server at a port of this machine says what it is to say.
+fn answers(over_udp: bool, port: u16, say: &str, hear: &str) -> io::Result<bool> {
+    const FOR_ONE_READ: Option<Duration> = Some(Duration::from_secs(1));
+    let address = (Ipv4Addr::LOCALHOST, port);
+    let mut heard = Vec::new();
+    let mut buf = [0; 4096];
+    if over_udp {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+        socket.set_read_timeout(FOR_ONE_READ)?;
+        socket.send_to(say.as_bytes(), address)?;
+        let count = socket.recv(&mut buf)?;
+        heard.extend(&buf[..count]);
+        return Ok(String::from_utf8_lossy(&heard).contains(hear));
+    }
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(FOR_ONE_READ)?;
+    stream.write_all(say.as_bytes())?;
+    while !String::from_utf8_lossy(&heard).contains(hear) {
+        match stream.read(&mut buf)? {
+            0 => return Ok(false),
+            count => heard.extend(&buf[..count]),
+        }
+    }
+    Ok(true)
+}
+
+/// What a published manifest lists of one kind, which is all.
+fn names(manifest: &Table, kind: &str) -> impl Iterator<Item = String> {
+    let listed = manifest.get(kind).and_then(toml::Value::as_array).into_iter().flatten();
+    listed.filter_map(|one| Some(one.get("name")?.as_str()?.to_owned()))
 }
 
 /// The test programs that a published manifest lists, which is all.
