@@ -158,6 +158,14 @@ pub(crate) use native::WITHOUT_PWAIT2;
 #[allow(unused_imports, reason = "not every system has processes")]
 #[cfg(unix)]
 pub(crate) use native::open_exit;
+#[cfg(any(
+    target_vendor = "apple",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    target_os = "dragonfly",
+))]
+pub(crate) use native::{add_other, is_gone, remove_other};
 
 use native::AVAILABLE;
 
