@@ -28,7 +28,8 @@ pub struct Token(pub usize);
 pub struct Conditions(u32);
 
 impl Conditions {
-    pub(crate) const NONE: Self = Self(0);
+    /// Nothing in particular, as of an event of one's own making.
+    pub const NONE: Self = Self(0);
     /// There is something to read (`POLLIN`).
     pub const READ: Self = Self(0x1);
     /// There is something exceptional (`POLLPRI`).

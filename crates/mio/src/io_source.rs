@@ -2,12 +2,11 @@
 //! or written is one of these inside.
 //!
 //! A kernel with edges keeps the whole registration, and forgets it when the object is closed.
-//! Elsewhere the poller must be told of each call that would have blocked, and holds a duplicate,
-//! which must go when the object does: there, and only there, a registered source has a `Link`.
+//! Elsewhere the poller must be told of each call that would have blocked, and of the object's end,
+//! since it holds a duplicate: there, and only there, a registered source knows its poller.
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 #[cfg(debug_assertions)]
 use std::sync::{Arc, Weak};
 
@@ -18,43 +17,43 @@ use crate::event::Source;
 use crate::poll::Identity;
 use crate::{Interest, Registry, Token};
 
-pub(crate) struct IoSource<S> {
-    // Before the object, so that it is dropped while the descriptor is open.
-    link: Option<Box<Link>>,
+pub(crate) struct IoSource<S: anypoll::Source> {
+    poller: Option<Poller>,
     #[cfg(debug_assertions)]
     registered_with: Weak<Identity>,
-    object: S,
+    /// Taken by `into_inner` alone.
+    object: Option<S>,
 }
 
-struct Link {
-    poller: Poller,
-    fd: RawFd,
-}
-
-impl Drop for Link {
+impl<S: anypoll::Source> Drop for IoSource<S> {
     fn drop(&mut self) {
-        // What is not there any more need not be removed.
-        let _ = borrow(&self.fd).and_then(|fd| self.poller.remove(&fd));
+        if let (Some(poller), Some(object)) = (&self.poller, &self.object) {
+            // What is not there any more need not be removed.
+            let _ = poller.remove(object);
+        }
     }
 }
 
-impl<S> IoSource<S> {
+impl<S: anypoll::Source> IoSource<S> {
     pub(crate) fn new(object: S) -> Self {
         Self {
-            link: None,
+            poller: None,
             #[cfg(debug_assertions)]
             registered_with: Weak::new(),
-            object,
+            object: Some(object),
         }
     }
 
     /// The object, for calls that never would block.
     pub(crate) fn get(&self) -> &S {
-        &self.object
+        self.object.as_ref().expect(PRESENT)
     }
 
-    pub(crate) fn into_inner(self) -> S {
-        self.object
+    pub(crate) fn into_inner(mut self) -> S {
+        if let Some(poller) = self.poller.take() {
+            let _ = poller.remove(self.get());
+        }
+        self.object.take().expect(PRESENT)
     }
 
     /// Runs a call on the object that may answer that it would block.
@@ -62,28 +61,32 @@ impl<S> IoSource<S> {
         &self,
         direction: anypoll::Interest,
         call: impl FnOnce(&S) -> io::Result<T>,
-    ) -> io::Result<T>
-    where
-        S: AsFd,
-    {
-        let result = call(&self.object);
-        if let (Some(link), Err(error)) = (&self.link, &result) {
-            if error.kind() == io::ErrorKind::WouldBlock {
-                // The would-block is the news. Not being registered any more is no error, and a
-                // failed change is tried again by the next wait.
-                let _ = link.poller.rearm(&self.object, direction);
-            }
+    ) -> io::Result<T> {
+        let result = call(self.get());
+        if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+            self.rearm(direction);
         }
         result
     }
+
+    /// A would-block is the news.
+    pub(crate) fn rearm(&self, direction: anypoll::Interest) {
+        if let Some(poller) = &self.poller {
+            // Not being registered any more is no error, and a failed change is tried again by the
+            // next wait.
+            let _ = poller.rearm(self.get(), direction);
+        }
+    }
 }
+
+const PRESENT: &str = "nothing comes after `into_inner`";
 
 /// The directions of a call that may do anything.
 pub(crate) fn any_direction() -> anypoll::Interest {
     anypoll::Interest::READABLE | anypoll::Interest::WRITABLE | anypoll::Interest::PRIORITY
 }
 
-impl<S: AsFd> Source for IoSource<S> {
+impl<S: anypoll::Source> Source for IoSource<S> {
     fn register(
         &mut self,
         registry: &Registry,
@@ -97,21 +100,13 @@ impl<S: AsFd> Source for IoSource<S> {
                 "I/O source already registered with a `Registry`",
             ));
         }
-        add(registry, &self.object, token, interests)?;
+        add(registry, self.get(), token, interests)?;
         #[cfg(debug_assertions)]
         {
             self.registered_with = Arc::downgrade(&registry.identity);
         }
         if !registry.poller.has_edges() {
-            let poller = registry.poller.clone();
-            match &mut self.link {
-                // Taken off behind our back, so there is nothing to remove.
-                Some(link) => link.poller = poller,
-                None => {
-                    let fd = self.object.as_fd().as_raw_fd();
-                    self.link = Some(Box::new(Link { poller, fd }));
-                }
-            }
+            self.poller = Some(registry.poller.clone());
         }
         Ok(())
     }
@@ -124,14 +119,14 @@ impl<S: AsFd> Source for IoSource<S> {
     ) -> io::Result<()> {
         #[cfg(debug_assertions)]
         self.check(registry)?;
-        modify(registry, &self.object, token, interests)
+        modify(registry, self.get(), token, interests)
     }
 
     fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
         #[cfg(debug_assertions)]
         self.check(registry)?;
-        registry.poller.remove(&self.object)?;
-        self.link = None;
+        registry.poller.remove(self.get())?;
+        self.poller = None;
         #[cfg(debug_assertions)]
         {
             self.registered_with = Weak::new();
@@ -141,7 +136,7 @@ impl<S: AsFd> Source for IoSource<S> {
 }
 
 #[cfg(debug_assertions)]
-impl<S> IoSource<S> {
+impl<S: anypoll::Source> IoSource<S> {
     fn check(&self, registry: &Registry) -> io::Result<()> {
         if std::ptr::eq(self.registered_with.as_ptr(), Arc::as_ptr(&registry.identity)) {
             Ok(())
@@ -162,15 +157,15 @@ fn misuse(kind: io::ErrorKind, what: &str) -> io::Error {
     io::Error::new(kind, what)
 }
 
-impl<S: fmt::Debug> fmt::Debug for IoSource<S> {
+impl<S: anypoll::Source + fmt::Debug> fmt::Debug for IoSource<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.object.fmt(f)
+        self.get().fmt(f)
     }
 }
 
 pub(crate) fn add(
     registry: &Registry,
-    object: &impl AsFd,
+    object: &impl anypoll::Source,
     token: Token,
     interests: Interest,
 ) -> io::Result<()> {
@@ -180,28 +175,17 @@ pub(crate) fn add(
 
 pub(crate) fn modify(
     registry: &Registry,
-    object: &impl AsFd,
+    object: &impl anypoll::Source,
     token: Token,
     interests: Interest,
 ) -> io::Result<()> {
     registry.poller.modify(object, anypoll::Token(token.0), interests.into(), Mode::Edge)
 }
 
-/// A descriptor that is known by its number only.
-pub(crate) fn borrow(fd: &RawFd) -> io::Result<BorrowedFd<'_>> {
-    if *fd < 0 {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a descriptor is never negative"));
-    }
-    // SAFETY: whoever names a descriptor by its number answers for its being open meanwhile. Here
-    // it is only handed to the kernel to be watched, or not any more: one that is closed is an
-    // error, one that was opened anew gets wrong events, and neither is used for anything else.
-    Ok(unsafe { BorrowedFd::borrow_raw(*fd) })
-}
-
 /// What every type has that is an `IoSource` inside: it is a source, it runs foreign calls, and it
-/// converts from and into descriptors.
+/// converts from and into descriptors, or Windows' sockets.
 macro_rules! io_source {
-    ($name:ident($object:ty)) => {
+    ($name:ident) => {
         impl $name {
             /// Runs a call on the descriptor that this type has no method for, and makes sure of the
             /// next event if it answers [`WouldBlock`](std::io::ErrorKind::WouldBlock).
@@ -244,45 +228,73 @@ macro_rules! io_source {
             }
         }
 
-        impl std::os::fd::AsFd for $name {
-            fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-                self.0.get().as_fd()
-            }
-        }
-
-        impl std::os::fd::AsRawFd for $name {
-            fn as_raw_fd(&self) -> std::os::fd::RawFd {
-                self.0.get().as_raw_fd()
-            }
-        }
-
-        impl std::os::fd::IntoRawFd for $name {
-            fn into_raw_fd(self) -> std::os::fd::RawFd {
-                self.0.into_inner().into_raw_fd()
-            }
-        }
-
-        impl std::os::fd::FromRawFd for $name {
-            unsafe fn from_raw_fd(fd: std::os::fd::RawFd) -> Self {
-                // SAFETY: what is asked of the caller is the same.
-                unsafe { std::os::fd::OwnedFd::from_raw_fd(fd) }.into()
-            }
-        }
-
-        impl From<std::os::fd::OwnedFd> for $name {
-            fn from(fd: std::os::fd::OwnedFd) -> Self {
-                Self($crate::io_source::IoSource::new(fd.into()))
-            }
-        }
-
-        impl From<$name> for std::os::fd::OwnedFd {
-            fn from(source: $name) -> Self {
-                source.0.into_inner().into()
-            }
-        }
+        $crate::io_source::conversions!($name);
     };
 }
 pub(crate) use io_source;
+
+macro_rules! conversions {
+    ($name:ident) => {
+        #[cfg(not(windows))]
+        $crate::io_source::conversions! {
+            $name, [std::os::fd] OwnedFd, RawFd, BorrowedFd,
+            AsFd as_fd, AsRawFd as_raw_fd, IntoRawFd into_raw_fd, FromRawFd from_raw_fd
+        }
+        #[cfg(windows)]
+        $crate::io_source::conversions! {
+            $name, [std::os::windows::io] OwnedSocket, RawSocket, BorrowedSocket,
+            AsSocket as_socket, AsRawSocket as_raw_socket, IntoRawSocket into_raw_socket,
+            FromRawSocket from_raw_socket
+        }
+    };
+    (
+        $name:ident, [$($module:tt)*] $owned:ident, $raw:ident, $borrowed:ident,
+        $as:ident $lend:ident, $as_raw:ident $tell:ident, $into_raw:ident $give:ident,
+        $from_raw:ident $take:ident
+    ) => {
+        const _: () = {
+            use $($module)*::{$as, $as_raw, $borrowed, $from_raw, $into_raw, $owned, $raw};
+
+            impl $as for $name {
+                fn $lend(&self) -> $borrowed<'_> {
+                    self.0.get().$lend()
+                }
+            }
+
+            impl $as_raw for $name {
+                fn $tell(&self) -> $raw {
+                    self.0.get().$tell()
+                }
+            }
+
+            impl $into_raw for $name {
+                fn $give(self) -> $raw {
+                    self.0.into_inner().$give()
+                }
+            }
+
+            impl $from_raw for $name {
+                unsafe fn $take(raw: $raw) -> Self {
+                    // SAFETY: what is asked of the caller is the same.
+                    unsafe { $owned::$take(raw) }.into()
+                }
+            }
+
+            impl From<$owned> for $name {
+                fn from(owned: $owned) -> Self {
+                    Self($crate::io_source::IoSource::new(owned.into()))
+                }
+            }
+
+            impl From<$name> for $owned {
+                fn from(source: $name) -> Self {
+                    source.0.into_inner().into()
+                }
+            }
+        };
+    };
+}
+pub(crate) use conversions;
 
 /// `Read` for a type that is an `IoSource` inside, and for a reference to it.
 macro_rules! readable {
@@ -374,7 +386,7 @@ macro_rules! socket {
             }
         }
 
-        $crate::io_source::io_source!($name($object));
+        $crate::io_source::io_source!($name);
     };
 }
 #[cfg(feature = "net")]

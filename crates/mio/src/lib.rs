@@ -58,6 +58,8 @@ mod interest;
 #[cfg(any(feature = "net", feature = "os-ext"))]
 mod io_source;
 mod poll;
+#[cfg(all(feature = "os-ext", not(windows)))]
+mod source_fd;
 mod token;
 mod waker;
 
@@ -68,6 +70,23 @@ pub mod net;
 #[cfg(all(unix, feature = "os-ext"))]
 #[cfg_attr(docsrs, doc(cfg(all(unix, feature = "os-ext"))))]
 pub mod unix;
+#[cfg(all(windows, feature = "os-ext"))]
+#[cfg_attr(docsrs, doc(cfg(all(windows, feature = "os-ext"))))]
+pub mod windows;
+
+/// What only Hermit has.
+#[cfg(all(target_os = "hermit", feature = "os-ext"))]
+#[cfg_attr(docsrs, doc(cfg(all(target_os = "hermit", feature = "os-ext"))))]
+pub mod hermit {
+    pub use crate::source_fd::SourceFd;
+}
+
+/// What only WASI has.
+#[cfg(all(target_os = "wasi", feature = "os-ext"))]
+#[cfg_attr(docsrs, doc(cfg(all(target_os = "wasi", feature = "os-ext"))))]
+pub mod wasi {
+    pub use crate::source_fd::SourceFd;
+}
 
 #[doc(no_inline)]
 pub use event::Events;

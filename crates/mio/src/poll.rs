@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 #[cfg(debug_assertions)]
 use std::sync::{
     Arc,
@@ -120,12 +119,6 @@ impl Poll {
     }
 }
 
-impl AsRawFd for Poll {
-    fn as_raw_fd(&self) -> RawFd {
-        self.registry.as_raw_fd()
-    }
-}
-
 impl fmt::Debug for Poll {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Poll").finish()
@@ -226,17 +219,39 @@ impl Registry {
     }
 }
 
-/// The kernel's own object, for another poll to watch: readable whenever a poll would bring
-/// something.
-impl AsFd for Registry {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.poller.descriptor().expect("the backends of `Poll::new` have a descriptor here")
-    }
-}
+/// Where the system's backend has a descriptor: epoll, kqueue.
+#[cfg(any(
+    target_os = "linux",
+    target_os = "android",
+    target_vendor = "apple",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    target_os = "dragonfly",
+))]
+mod descriptor {
+    use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
-impl AsRawFd for Registry {
-    fn as_raw_fd(&self) -> RawFd {
-        self.as_fd().as_raw_fd()
+    use super::{Poll, Registry};
+
+    /// The kernel's own object, for another poll to watch: readable whenever a poll would bring
+    /// something.
+    impl AsFd for Registry {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            self.poller.descriptor().expect("the backends of `Poll::new` have a descriptor here")
+        }
+    }
+
+    impl AsRawFd for Registry {
+        fn as_raw_fd(&self) -> RawFd {
+            self.as_fd().as_raw_fd()
+        }
+    }
+
+    impl AsRawFd for Poll {
+        fn as_raw_fd(&self) -> RawFd {
+            self.registry.as_raw_fd()
+        }
     }
 }
 

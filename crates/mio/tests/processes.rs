@@ -3,6 +3,9 @@
 //! In a process of their own, and one after another: what is forked holds every descriptor until it
 //! runs something else.
 
+#![cfg(unix)]
+
+#[allow(dead_code, reason = "other tests need more of it")]
 #[path = "dropin/support.rs"]
 mod support;
 

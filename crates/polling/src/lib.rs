@@ -57,6 +57,7 @@
 #![allow(clippy::needless_pass_by_value, reason = "the signatures are polling's")]
 
 mod event;
+pub mod os;
 mod poller;
 mod source;
 

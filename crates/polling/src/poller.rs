@@ -1,19 +1,18 @@
 //! The poller: anypoll's, told what to do in polling's terms.
 
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use anypoll::{AlwaysReadyObject, Interest, Mode, Token};
 
 use crate::event::{Event, Events, PollMode};
-use crate::source::{AsRawSource, AsSource};
+use crate::source::{AsRawSource, AsSource, Borrowed};
 
 /// Watches objects and reports which can be used now.
 #[derive(Debug)]
 pub struct Poller {
-    poller: anypoll::Poller,
+    pub(crate) poller: anypoll::Poller,
     /// Held by the one thread that waits.
     waiting: Mutex<()>,
 }
@@ -76,7 +75,7 @@ impl Poller {
         mode: PollMode,
     ) -> io::Result<()> {
         // SAFETY: the caller's object is open until it has been deleted.
-        let source = unsafe { BorrowedFd::borrow_raw(source.raw()) };
+        let source = unsafe { Borrowed::borrow_raw(source.raw()) };
         self.ask(interest, mode, |token, interest, mode| {
             self.poller.add(&source, token, interest, mode, AlwaysReadyObject::Refuse)
         })
@@ -111,16 +110,13 @@ impl Poller {
     }
 
     /// Checks and translates, and asks without urgent data where there is no such thing.
-    fn ask(
+    pub(crate) fn ask(
         &self,
         event: Event,
         mode: PollMode,
         change: impl Fn(Token, Interest, Mode) -> io::Result<()>,
     ) -> io::Result<()> {
-        if event.key == usize::MAX {
-            let what = "the key usize::MAX is the poller's own: choose another";
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
-        }
+        let token = Self::token(&event)?;
         let mode = match mode {
             PollMode::Level => Mode::Level,
             PollMode::Oneshot => Mode::Oneshot,
@@ -131,13 +127,22 @@ impl Poller {
             PollMode::Edge => Mode::Edge,
             PollMode::EdgeOneshot => Mode::Oneshot,
         };
-        let (token, interest) = (Token(event.key), event.interest());
+        let interest = event.interest();
         match change(token, interest, mode) {
             Err(error) if error.kind() == io::ErrorKind::Unsupported => {
                 change(token, interest - Interest::PRIORITY, mode)
             }
             result => result,
         }
+    }
+
+    pub(crate) fn token(event: &Event) -> io::Result<Token> {
+        let token = Token(event.key);
+        if event.key == usize::MAX || Some(token) == Token::RESERVED {
+            let what = format!("the key {:#x} is the poller's own: choose another", event.key);
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+        }
+        Ok(token)
     }
 
     /// Ends the watching of an object: no wait that starts later reports it.
@@ -239,6 +244,28 @@ mod descriptor {
     impl AsRawFd for Poller {
         fn as_raw_fd(&self) -> RawFd {
             self.as_fd().as_raw_fd()
+        }
+    }
+}
+
+#[cfg(windows)]
+mod descriptor {
+    use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, RawHandle};
+
+    use super::Poller;
+
+    /// The completion port. Tie no file to it, take nothing out, and post through
+    /// [`PollerIocpExt`](crate::os::iocp::PollerIocpExt) alone.
+    impl AsHandle for Poller {
+        fn as_handle(&self) -> BorrowedHandle<'_> {
+            anypoll::os::windows::completion_port(&self.poller)
+        }
+    }
+
+    /// As [`AsHandle`].
+    impl AsRawHandle for Poller {
+        fn as_raw_handle(&self) -> RawHandle {
+            self.as_handle().as_raw_handle()
         }
     }
 }

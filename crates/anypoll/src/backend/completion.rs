@@ -57,6 +57,9 @@ pub(super) trait Port: Debug + Send + Sync {
     ) -> io::Result<()>;
 
     fn notify(&self);
+
+    #[cfg(windows)]
+    fn as_kernel(&self) -> std::os::windows::io::BorrowedHandle<'_>;
 }
 
 #[derive(Debug)]
@@ -258,6 +261,11 @@ impl<P: Port> Selector for Completion<P> {
             self.changed(&mut state, key)?;
         }
         Ok(())
+    }
+
+    #[cfg(windows)]
+    fn completion_port(&self) -> std::os::windows::io::BorrowedHandle<'_> {
+        self.port.as_kernel()
     }
 }
 

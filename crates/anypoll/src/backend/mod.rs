@@ -55,6 +55,10 @@ pub(crate) trait Selector: Kernel<Event = Event> + Debug + Send + Sync {
     fn descriptor(&self) -> Option<Handle<'_>> {
         None
     }
+
+    /// Where all packets arrive.
+    #[cfg(windows)]
+    fn completion_port(&self) -> std::os::windows::io::BorrowedHandle<'_>;
 }
 
 /// Why an object was not added.
@@ -152,6 +156,8 @@ mod poll;
 mod simulated;
 mod sources;
 
+#[cfg(windows)]
+pub use native::NamedPipe;
 pub(crate) use native::Record;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) use native::WITHOUT_PWAIT2;

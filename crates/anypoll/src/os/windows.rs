@@ -1,4 +1,4 @@
-//! Windows: what is neither a socket nor a child's exit.
+//! Windows: what is neither a socket nor a child's exit, and the poller's completion port.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -9,8 +9,21 @@ use std::ptr;
 use windows_sys::Win32::Foundation::ERROR_BROKEN_PIPE;
 use windows_sys::Win32::System::Pipes::PeekNamedPipe;
 
+pub use crate::backend::NamedPipe;
+use crate::poller::Poller;
 use crate::source::{Source, sealed::Sealed};
 use crate::sys::Handle;
+
+/// The completion port of a poller, for what is done with a handle of any kind: to duplicate it, or to
+/// compare it.
+///
+/// What arrives at it is the poller's, which takes each packet for one of its own: tie no file to
+/// it, post nothing and take nothing out. An event of one's own making is posted by
+/// [`Poller::post`].
+#[must_use]
+pub fn completion_port(poller: &Poller) -> BorrowedHandle<'_> {
+    poller.selector().completion_port()
+}
 
 /// Something to wait for by its handle: an event, a process, a thread, a semaphore, a timer, the
 /// console's input.
@@ -158,3 +171,7 @@ impl<P> fmt::Debug for ChildPipe<P> {
         f.debug_struct("ChildPipe").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+#[path = "named_pipe_tests.rs"]
+mod named_pipe_tests;

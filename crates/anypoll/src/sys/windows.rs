@@ -21,6 +21,7 @@ use windows_sys::Win32::Networking::WinSock::{
 use windows_sys::Win32::Storage::FileSystem::{FILE_TYPE_CHAR, GetFileType};
 use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleA, GetProcAddress};
 
+use crate::backend::NamedPipe;
 use crate::process::Exit;
 use crate::registered::Registered;
 use crate::source::{Source, sealed::Sealed};
@@ -32,6 +33,7 @@ pub enum Handle<'a> {
     Waitable(BorrowedHandle<'a>),
     /// Our end of a child's output: an asynchronous pipe.
     Pipe(BorrowedHandle<'a>),
+    NamedPipe(&'a NamedPipe),
 }
 
 #[derive(Debug)]
@@ -39,12 +41,14 @@ pub(crate) enum OwnedHandle {
     Socket(Owned),
     Waitable(Owned),
     Pipe(Owned),
+    NamedPipe(NamedPipe),
 }
 
 impl OwnedHandle {
     pub(crate) fn as_kernel(&self) -> &Owned {
         match self {
             Self::Socket(handle) | Self::Waitable(handle) | Self::Pipe(handle) => handle,
+            Self::NamedPipe(pipe) => pipe.as_kernel(),
         }
     }
 }
@@ -80,6 +84,7 @@ pub(crate) fn raw(handle: Handle<'_>) -> RawHandle {
     match handle {
         Handle::Socket(socket) => socket_number(socket.as_raw_socket()),
         Handle::Waitable(handle) | Handle::Pipe(handle) => handle.as_raw_handle().addr(),
+        Handle::NamedPipe(pipe) => pipe.as_raw_handle().addr(),
     }
 }
 
@@ -166,18 +171,21 @@ fn kernel_handle(handle: Handle<'_>) -> io::Result<BorrowedHandle<'_>> {
             Ok(unsafe { BorrowedHandle::borrow_raw(base) })
         }
         Handle::Waitable(handle) | Handle::Pipe(handle) => Ok(handle),
+        Handle::NamedPipe(pipe) => Ok(pipe.as_handle()),
     }
 }
 
 pub(crate) fn duplicate(handle: Handle<'_>) -> io::Result<OwnedHandle> {
-    let duplicate = kernel_handle(handle)?.try_clone_to_owned()?;
+    let duplicate = || kernel_handle(handle)?.try_clone_to_owned();
     Ok(match handle {
-        Handle::Socket(_) => OwnedHandle::Socket(duplicate),
+        Handle::Socket(_) => OwnedHandle::Socket(duplicate()?),
         Handle::Waitable(_) => {
+            let duplicate = duplicate()?;
             check_waitable(&duplicate)?;
             OwnedHandle::Waitable(duplicate)
         }
-        Handle::Pipe(_) => OwnedHandle::Pipe(duplicate),
+        Handle::Pipe(_) => OwnedHandle::Pipe(duplicate()?),
+        Handle::NamedPipe(pipe) => OwnedHandle::NamedPipe(pipe.share()),
     })
 }
 

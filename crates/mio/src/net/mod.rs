@@ -8,8 +8,10 @@
 
 mod tcp;
 mod udp;
+#[cfg(unix)]
 mod unix;
 
 pub use tcp::{TcpListener, TcpStream};
 pub use udp::UdpSocket;
+#[cfg(unix)]
 pub use unix::{UnixDatagram, UnixListener, UnixStream};

@@ -77,8 +77,8 @@ impl Receiver {
     }
 }
 
-io_source!(Sender(PipeWriter));
-io_source!(Receiver(PipeReader));
+io_source!(Sender);
+io_source!(Receiver);
 writable!(Sender);
 readable!(Receiver);
 

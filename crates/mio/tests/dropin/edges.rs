@@ -4,12 +4,16 @@ use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 
 use anypoll::Backend;
-use mio::net::{TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream};
-use mio::unix::pipe;
+use mio::net::{TcpListener, TcpStream, UdpSocket};
 use mio::{Interest, Token, event};
 use socket2::SockRef;
 
-use crate::support::{expect_nothing, expect_one, on_every_backend, poll};
+#[cfg(unix)]
+use std::os::fd::AsFd as Handle;
+#[cfg(windows)]
+use std::os::windows::io::AsSocket as Handle;
+
+use crate::support::{expect_nothing, expect_one, on_every_backend, pair, poll, tcp};
 
 on_every_backend! {
     what_is_left_is_no_news
@@ -20,11 +24,11 @@ on_every_backend! {
     try_io_passes_through
 }
 
-type Call<'a, S> = &'a dyn Fn(&S) -> io::Result<()>;
+pub(crate) type Call<'a, S> = &'a dyn Fn(&S) -> io::Result<()>;
 
 /// Has each call see a would-block, and expects the event that follows when `feed` makes the source
 /// ready.
-fn rearmed_by<S: event::Source>(
+pub(crate) fn rearmed_by<S: event::Source>(
     backend: Backend,
     mut source: S,
     interest: Interest,
@@ -51,7 +55,7 @@ fn rearmed_by<S: event::Source>(
 
 fn what_is_left_is_no_news(backend: Backend) {
     let mut poll = poll(backend);
-    let (mut sender, mut receiver) = pipe::new().unwrap();
+    let (mut sender, mut receiver) = pair();
     poll.registry().register(&mut receiver, Token(0), Interest::READABLE).unwrap();
     sender.write_all(b"ab").unwrap();
     assert_eq!(expect_one(&mut poll, 0), "readable");
@@ -61,21 +65,21 @@ fn what_is_left_is_no_news(backend: Backend) {
     assert_eq!(expect_one(&mut poll, 1), "readable");
 }
 
-fn read(mut source: impl Read) -> io::Result<()> {
+pub(crate) fn read(mut source: impl Read) -> io::Result<()> {
     source.read(&mut [0; 64]).map(drop)
 }
 
-fn read_vectored(mut source: impl Read) -> io::Result<()> {
+pub(crate) fn read_vectored(mut source: impl Read) -> io::Result<()> {
     source.read_vectored(&mut [IoSliceMut::new(&mut [0; 64])]).map(drop)
 }
 
 /// A call on the descriptor that the types have no method for.
-fn foreign_read(source: &impl std::os::fd::AsFd) -> io::Result<()> {
+pub(crate) fn foreign_read(source: &impl Handle) -> io::Result<()> {
     SockRef::from(source).recv(&mut [MaybeUninit::uninit(); 64]).map(drop)
 }
 
 /// Empties the source by other means, so that `call` sees nothing but the would-block.
-fn emptied<T>(
+pub(crate) fn emptied<T>(
     empty: impl Fn() -> io::Result<()>,
     call: impl FnOnce() -> io::Result<T>,
 ) -> io::Result<()> {
@@ -101,26 +105,6 @@ fn reading_methods(backend: Backend) {
         ],
     );
 
-    let (stream, mut peer) = UnixStream::pair().unwrap();
-    rearmed_by(
-        backend,
-        stream,
-        R,
-        || peer.write_all(b"x").unwrap(),
-        &[&|s: &UnixStream| read(s), &|s| read_vectored(s), &|s| s.try_io(|| foreign_read(s))],
-    );
-
-    let (mut sender, receiver) = pipe::new().unwrap();
-    rearmed_by(
-        backend,
-        receiver,
-        R,
-        || sender.write_all(b"x").unwrap(),
-        &[&|s: &pipe::Receiver| read(s), &|s| read_vectored(s), &|s| {
-            s.try_io(|| Err(emptied(|| read(s), || read(s)).unwrap_err()))
-        }],
-    );
-
     let any = "127.0.0.1:0".parse().unwrap();
     let (socket, peer) = (UdpSocket::bind(any).unwrap(), UdpSocket::bind(any).unwrap());
     socket.connect(peer.local_addr().unwrap()).unwrap();
@@ -138,19 +122,6 @@ fn reading_methods(backend: Backend) {
             &|s| s.try_io(|| foreign_read(s)),
         ],
     );
-
-    let (socket, peer) = UnixDatagram::pair().unwrap();
-    rearmed_by(
-        backend,
-        socket,
-        R,
-        || assert_eq!(peer.send(b"x").unwrap(), 1),
-        &[
-            &|s: &UnixDatagram| s.recv(&mut [0]).map(drop),
-            &|s| s.recv_from(&mut [0]).map(drop),
-            &|s| s.try_io(|| foreign_read(s)),
-        ],
-    );
 }
 
 fn accepting_methods(backend: Backend) {
@@ -165,85 +136,39 @@ fn accepting_methods(backend: Backend) {
         feed,
         &[&|l: &TcpListener| l.accept().map(drop)],
     );
-
-    let path = crate::sockets::free_path("accepting", backend);
-    let listener = UnixListener::bind(&path).unwrap();
-    let mut clients = Vec::new();
-    let feed = || clients.push(UnixStream::connect(&path).unwrap());
-    rearmed_by(
-        backend,
-        listener,
-        Interest::READABLE,
-        feed,
-        &[&|l: &UnixListener| l.accept().map(drop)],
-    );
-    std::fs::remove_file(&path).unwrap();
 }
 
-fn write(mut sink: impl Write) -> io::Result<()> {
+pub(crate) fn write(mut sink: impl Write) -> io::Result<()> {
     sink.write(&[0; 4096]).map(drop)
 }
 
-fn write_vectored(mut sink: impl Write) -> io::Result<()> {
+pub(crate) fn write_vectored(mut sink: impl Write) -> io::Result<()> {
     sink.write_vectored(&[IoSlice::new(&[0; 4096])]).map(drop)
 }
 
-fn foreign_write(sink: &impl std::os::fd::AsFd) -> io::Result<()> {
+pub(crate) fn foreign_write(sink: &impl Handle) -> io::Result<()> {
     SockRef::from(sink).send(&[0; 4096]).map(drop)
 }
 
-fn drain(mut source: impl Read) {
+pub(crate) fn drain(mut source: impl Read) {
     while source.read(&mut [0; 65536]).is_ok_and(|n| n > 0) {}
 }
 
 fn writing_methods(backend: Backend) {
-    const W: Interest = Interest::WRITABLE;
-    let (stream, peer) = UnixStream::pair().unwrap();
+    let (peer, stream) = tcp();
+    peer.set_nonblocking(true).unwrap();
     rearmed_by(
         backend,
         stream,
-        W,
+        Interest::WRITABLE,
         || drain(&peer),
-        &[&|s: &UnixStream| write(s), &|s| write_vectored(s), &|s| s.try_io(|| foreign_write(s))],
+        &[&|s: &TcpStream| write(s), &|s| write_vectored(s), &|s| s.try_io(|| foreign_write(s))],
     );
-
-    let (sender, receiver) = pipe::new().unwrap();
-    rearmed_by(
-        backend,
-        sender,
-        W,
-        || drain(&receiver),
-        &[&|s: &pipe::Sender| write(s), &|s| write_vectored(s)],
-    );
-
-    let (socket, peer) = UnixDatagram::pair().unwrap();
-    let feed = || while peer.recv(&mut [0; 4096]).is_ok() {};
-    rearmed_by(
-        backend,
-        socket,
-        W,
-        feed,
-        &[&|s: &UnixDatagram| s.send(&[0; 4096]).map(drop), &|s| s.try_io(|| foreign_write(s))],
-    );
-
-    let path = crate::sockets::free_path("writing", backend);
-    let peer = UnixDatagram::bind(&path).unwrap();
-    let socket = UnixDatagram::unbound().unwrap();
-    socket.connect(&path).unwrap();
-    let feed = || while peer.recv(&mut [0; 4096]).is_ok() {};
-    rearmed_by(
-        backend,
-        socket,
-        W,
-        feed,
-        &[&|s: &UnixDatagram| s.send_to(&[0; 4096], &path).map(drop)],
-    );
-    std::fs::remove_file(&path).unwrap();
 }
 
 fn a_read_arms_no_write(backend: Backend) {
     let mut poll = poll(backend);
-    let (mut stream, peer) = UnixStream::pair().unwrap();
+    let (peer, mut stream) = tcp();
     poll.registry()
         .register(&mut stream, Token(0), Interest::READABLE | Interest::WRITABLE)
         .unwrap();
@@ -259,7 +184,7 @@ fn a_read_arms_no_write(backend: Backend) {
 
 fn try_io_passes_through(backend: Backend) {
     let mut poll = poll(backend);
-    let (mut stream, _peer) = UnixStream::pair().unwrap();
+    let (_peer, mut stream) = tcp();
     poll.registry().register(&mut stream, Token(0), Interest::READABLE).unwrap();
     assert_eq!(stream.try_io(|| Ok(7)).unwrap(), 7);
     let error = stream.try_io::<_, ()>(|| Err(ErrorKind::Other.into())).unwrap_err();

@@ -4,10 +4,9 @@ use std::io::{ErrorKind, Write};
 use std::time::{Duration, Instant};
 
 use anypoll::Backend;
-use mio::unix::pipe;
 use mio::{Events, Interest, Token};
 
-use crate::support::{PATIENCE, expect_nothing, on_every_backend, poll};
+use crate::support::{PATIENCE, expect_nothing, on_every_backend, pair, poll};
 
 on_every_backend! {
     iterators_know_where_they_are
@@ -18,7 +17,7 @@ on_every_backend! {
 
 fn iterators_know_where_they_are(backend: Backend) {
     let mut poll = poll(backend);
-    let mut pipes: Vec<_> = (0..3).map(|_| pipe::new().unwrap()).collect();
+    let mut pipes: Vec<_> = (0..3).map(|_| pair()).collect();
     for (i, (sender, receiver)) in pipes.iter_mut().enumerate() {
         poll.registry().register(receiver, Token(i), Interest::READABLE).unwrap();
         sender.write_all(b"x").unwrap();
@@ -57,7 +56,7 @@ fn iterators_know_where_they_are(backend: Backend) {
 
 fn what_does_not_fit_comes_later(backend: Backend) {
     let mut poll = poll(backend);
-    let mut pipes: Vec<_> = (0..10).map(|_| pipe::new().unwrap()).collect();
+    let mut pipes: Vec<_> = (0..10).map(|_| pair()).collect();
     for (i, (sender, receiver)) in pipes.iter_mut().enumerate() {
         poll.registry().register(receiver, Token(i), Interest::READABLE).unwrap();
         sender.write_all(b"x").unwrap();

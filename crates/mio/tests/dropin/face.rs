@@ -3,24 +3,29 @@
 use std::fmt::Debug;
 use std::io::{Read, Result, Write};
 use std::net::{self, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
-use std::os::unix::net as unix;
-use std::path::Path;
-use std::process::{ChildStderr, ChildStdin, ChildStdout};
+#[cfg(unix)]
+use std::os::fd::{
+    AsFd as AsHandle, AsRawFd as AsRaw, FromRawFd as FromRaw, IntoRawFd as IntoRaw,
+    OwnedFd as Owned,
+};
+#[cfg(windows)]
+use std::os::windows::io::{
+    AsRawSocket as AsRaw, AsSocket as AsHandle, FromRawSocket as FromRaw, IntoRawSocket as IntoRaw,
+    OwnedSocket as Owned,
+};
 use std::time::Duration;
 
 use mio::event::{Event, Iter, Source};
-use mio::net::{TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream};
-use mio::unix::{SourceFd, pipe};
+use mio::net::{TcpListener, TcpStream, UdpSocket};
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
 
 fn shared<T: Send + Sync + Debug + 'static>() {}
 
 fn handle<T>()
 where
-    T: Source + AsFd + AsRawFd + IntoRawFd + FromRawFd + From<OwnedFd>,
+    T: Source + AsHandle + AsRaw + IntoRaw + FromRaw + From<Owned>,
     T: Send + Sync + Debug + 'static,
-    OwnedFd: From<T>,
+    Owned: From<T>,
 {
 }
 
@@ -48,7 +53,6 @@ fn types() {
     shared::<Event>();
     shared::<Token>();
     shared::<Interest>();
-    shared::<SourceFd<'static>>();
     shared::<Iter<'static>>();
     handle::<TcpListener>();
     socket(TcpListener::from_std as fn(net::TcpListener) -> _);
@@ -56,20 +60,8 @@ fn types() {
     socket(TcpStream::from_std as fn(net::TcpStream) -> _);
     handle::<UdpSocket>();
     socket(UdpSocket::from_std as fn(net::UdpSocket) -> _);
-    handle::<UnixListener>();
-    socket(UnixListener::from_std as fn(unix::UnixListener) -> _);
-    handle::<UnixStream>();
-    socket(UnixStream::from_std as fn(unix::UnixStream) -> _);
-    handle::<UnixDatagram>();
-    socket(UnixDatagram::from_std as fn(unix::UnixDatagram) -> _);
-    handle::<pipe::Sender>();
-    handle::<pipe::Receiver>();
     reads::<TcpStream>();
     writes::<TcpStream>();
-    reads::<UnixStream>();
-    writes::<UnixStream>();
-    writes::<pipe::Sender>();
-    reads::<pipe::Receiver>();
 }
 
 #[test]
@@ -80,20 +72,10 @@ fn traits() {
     interest::<Interest>();
     assert_eq!(size_of::<Option<Interest>>(), 1);
     assert_eq!(size_of::<Event>(), size_of::<anypoll::Event>());
-    fn raw<T: AsRawFd>() {}
-    raw::<Poll>();
-    raw::<Registry>();
-    fn lends<T: AsFd>() {}
-    lends::<Registry>();
     fn source<T: Source + ?Sized>() {}
-    source::<SourceFd<'_>>();
     source::<dyn Source>();
     source::<Box<dyn Source>>();
     source::<Box<TcpStream>>();
-    fn from<T: From<S>, S>() {}
-    from::<pipe::Sender, ChildStdin>();
-    from::<pipe::Receiver, ChildStdout>();
-    from::<pipe::Receiver, ChildStderr>();
     fn clones<T: Clone>() {}
     clones::<Event>();
     clones::<Iter<'_>>();
@@ -120,7 +102,9 @@ fn core_methods() {
     let _: Get<Waker, ()> = Waker::wake;
     const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
     const _: () = assert!(BOTH.is_readable() && BOTH.is_writable() && !BOTH.is_priority());
-    const _: () = assert!(!BOTH.is_aio() && !BOTH.is_lio() && Interest::PRIORITY.is_priority());
+    const _: () = assert!(!BOTH.is_aio() && !BOTH.is_lio());
+    #[cfg(target_os = "linux")]
+    const _: () = assert!(Interest::PRIORITY.is_priority());
     let _: fn(Interest, Interest) -> Option<Interest> = Interest::remove;
     let _: fn(usize) -> Events = Events::with_capacity;
     let _: fn(&Events) -> usize = Events::capacity;
@@ -128,13 +112,6 @@ fn core_methods() {
     let _: fn(&Events) -> Iter<'_> = Events::iter;
     let _: fn(&mut Events) = Events::clear;
     let _: fn(&Event) -> Token = Event::token;
-    let _ = pipe::new as fn() -> Result<(pipe::Sender, pipe::Receiver)>;
-    let _: Set<pipe::Sender, bool> = pipe::Sender::set_nonblocking;
-    let _: Set<pipe::Receiver, bool> = pipe::Receiver::set_nonblocking;
-    let _: fn(&pipe::Sender, Call) -> Result<u8> = pipe::Sender::try_io;
-    let _: fn(&pipe::Receiver, Call) -> Result<u8> = pipe::Receiver::try_io;
-    let fd: RawFd = 0;
-    assert_eq!(format!("{:?}", SourceFd(&fd)), "SourceFd(0)");
 }
 
 #[test]
@@ -187,41 +164,115 @@ fn udp_methods() {
     let _: fn(&Udp, Call) -> Result<u8> = Udp::try_io;
 }
 
-#[test]
-fn unix_methods() {
-    type Listener = UnixListener;
-    let _: fn(&'static str) -> Result<Listener> = Listener::bind;
-    let _: fn(&unix::SocketAddr) -> Result<Listener> = Listener::bind_addr;
-    let _: Get<Listener, (UnixStream, unix::SocketAddr)> = Listener::accept;
-    let _: Get<Listener, unix::SocketAddr> = Listener::local_addr;
-    let _: Get<Listener, Option<std::io::Error>> = Listener::take_error;
-    type Stream = UnixStream;
-    let _: fn(&'static Path) -> Result<Stream> = Stream::connect;
-    let _: fn(&unix::SocketAddr) -> Result<Stream> = Stream::connect_addr;
-    let _: fn() -> Result<(Stream, Stream)> = Stream::pair;
-    let _: [Get<Stream, unix::SocketAddr>; 2] = [Stream::local_addr, Stream::peer_addr];
-    let _: Get<Stream, Option<std::io::Error>> = Stream::take_error;
-    let _: Set<Stream, Shutdown> = Stream::shutdown;
-    let _: fn(&Stream, Call) -> Result<u8> = Stream::try_io;
-    type Datagram = UnixDatagram;
-    let _: fn(&'static str) -> Result<Datagram> = Datagram::bind;
-    let _: fn(&unix::SocketAddr) -> Result<Datagram> = Datagram::bind_addr;
-    let _: Set<Datagram, &'static str> = Datagram::connect;
-    let _: fn() -> Result<Datagram> = Datagram::unbound;
-    let _: fn() -> Result<(Datagram, Datagram)> = Datagram::pair;
-    let _: [Get<Datagram, unix::SocketAddr>; 2] = [Datagram::local_addr, Datagram::peer_addr];
-    let _: Fill<Datagram, (usize, unix::SocketAddr)> = Datagram::recv_from;
-    let _: Fill<Datagram, usize> = Datagram::recv;
-    let _: fn(&Datagram, &[u8], &'static str) -> Result<usize> = Datagram::send_to;
-    let _: fn(&Datagram, &[u8]) -> Result<usize> = Datagram::send;
-    let _: Get<Datagram, Option<std::io::Error>> = Datagram::take_error;
-    let _: Set<Datagram, Shutdown> = Datagram::shutdown;
-    let _: fn(&Datagram, Call) -> Result<u8> = Datagram::try_io;
+#[cfg(unix)]
+mod unix {
+    use std::os::fd::RawFd;
+    use std::os::unix::net as unix;
+    use std::path::Path;
+    use std::process::{ChildStderr, ChildStdin, ChildStdout};
+
+    use mio::net::{UnixDatagram, UnixListener, UnixStream};
+    use mio::unix::{SourceFd, pipe};
+
+    use super::*;
+
+    #[test]
+    fn unix_types() {
+        shared::<SourceFd<'static>>();
+        handle::<UnixListener>();
+        socket(UnixListener::from_std as fn(unix::UnixListener) -> _);
+        handle::<UnixStream>();
+        socket(UnixStream::from_std as fn(unix::UnixStream) -> _);
+        handle::<UnixDatagram>();
+        socket(UnixDatagram::from_std as fn(unix::UnixDatagram) -> _);
+        handle::<pipe::Sender>();
+        handle::<pipe::Receiver>();
+        reads::<UnixStream>();
+        writes::<UnixStream>();
+        writes::<pipe::Sender>();
+        reads::<pipe::Receiver>();
+        fn raw<T: AsRaw>() {}
+        raw::<Poll>();
+        raw::<Registry>();
+        fn lends<T: AsHandle>() {}
+        lends::<Registry>();
+        fn source<T: Source + ?Sized>() {}
+        source::<SourceFd<'_>>();
+        fn from<T: From<S>, S>() {}
+        from::<pipe::Sender, ChildStdin>();
+        from::<pipe::Receiver, ChildStdout>();
+        from::<pipe::Receiver, ChildStderr>();
+    }
+
+    #[test]
+    fn pipe_methods() {
+        let _ = pipe::new as fn() -> Result<(pipe::Sender, pipe::Receiver)>;
+        let _: Set<pipe::Sender, bool> = pipe::Sender::set_nonblocking;
+        let _: Set<pipe::Receiver, bool> = pipe::Receiver::set_nonblocking;
+        let _: fn(&pipe::Sender, Call) -> Result<u8> = pipe::Sender::try_io;
+        let _: fn(&pipe::Receiver, Call) -> Result<u8> = pipe::Receiver::try_io;
+        let fd: RawFd = 0;
+        assert_eq!(format!("{:?}", SourceFd(&fd)), "SourceFd(0)");
+    }
+
+    #[test]
+    fn unix_methods() {
+        type Listener = UnixListener;
+        let _: fn(&'static str) -> Result<Listener> = Listener::bind;
+        let _: fn(&unix::SocketAddr) -> Result<Listener> = Listener::bind_addr;
+        let _: Get<Listener, (UnixStream, unix::SocketAddr)> = Listener::accept;
+        let _: Get<Listener, unix::SocketAddr> = Listener::local_addr;
+        let _: Get<Listener, Option<std::io::Error>> = Listener::take_error;
+        type Stream = UnixStream;
+        let _: fn(&'static Path) -> Result<Stream> = Stream::connect;
+        let _: fn(&unix::SocketAddr) -> Result<Stream> = Stream::connect_addr;
+        let _: fn() -> Result<(Stream, Stream)> = Stream::pair;
+        let _: [Get<Stream, unix::SocketAddr>; 2] = [Stream::local_addr, Stream::peer_addr];
+        let _: Get<Stream, Option<std::io::Error>> = Stream::take_error;
+        let _: Set<Stream, Shutdown> = Stream::shutdown;
+        let _: fn(&Stream, Call) -> Result<u8> = Stream::try_io;
+        type Datagram = UnixDatagram;
+        let _: fn(&'static str) -> Result<Datagram> = Datagram::bind;
+        let _: fn(&unix::SocketAddr) -> Result<Datagram> = Datagram::bind_addr;
+        let _: Set<Datagram, &'static str> = Datagram::connect;
+        let _: fn() -> Result<Datagram> = Datagram::unbound;
+        let _: fn() -> Result<(Datagram, Datagram)> = Datagram::pair;
+        let _: [Get<Datagram, unix::SocketAddr>; 2] = [Datagram::local_addr, Datagram::peer_addr];
+        let _: Fill<Datagram, (usize, unix::SocketAddr)> = Datagram::recv_from;
+        let _: Fill<Datagram, usize> = Datagram::recv;
+        let _: fn(&Datagram, &[u8], &'static str) -> Result<usize> = Datagram::send_to;
+        let _: fn(&Datagram, &[u8]) -> Result<usize> = Datagram::send;
+        let _: Get<Datagram, Option<std::io::Error>> = Datagram::take_error;
+        let _: Set<Datagram, Shutdown> = Datagram::shutdown;
+        let _: fn(&Datagram, Call) -> Result<u8> = Datagram::try_io;
+    }
+}
+
+#[cfg(windows)]
+mod windows {
+    use std::os::windows::io::{AsRawHandle, FromRawHandle};
+
+    use mio::windows::NamedPipe;
+
+    use super::*;
+
+    #[test]
+    fn named_pipes() {
+        fn pipe<T: Source + Read + Write + AsRawHandle + FromRawHandle>() {}
+        pipe::<NamedPipe>();
+        shared::<NamedPipe>();
+        reads::<NamedPipe>();
+        writes::<NamedPipe>();
+        let _: fn(String) -> Result<NamedPipe> = NamedPipe::new;
+        let _: [Get<NamedPipe, ()>; 2] = [NamedPipe::connect, NamedPipe::disconnect];
+        let _: Get<NamedPipe, Option<std::io::Error>> = NamedPipe::take_error;
+    }
 }
 
 #[test]
 fn words_of_debug() {
     assert_eq!(format!("{:?}", Interest::READABLE | Interest::WRITABLE), "READABLE | WRITABLE");
+    #[cfg(target_os = "linux")]
     assert_eq!(format!("{:?}", Interest::PRIORITY), "PRIORITY");
     assert_eq!(format!("{:?}", Token(3)), "Token(3)");
     let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -233,8 +284,11 @@ fn words_of_debug() {
 fn sets_of_interests() {
     let mut all = Interest::WRITABLE;
     all |= Interest::READABLE;
-    all |= Interest::PRIORITY;
-    assert_eq!(all.remove(Interest::PRIORITY), Some(Interest::READABLE | Interest::WRITABLE));
+    #[cfg(target_os = "linux")]
+    {
+        all |= Interest::PRIORITY;
+        assert_eq!(all.remove(Interest::PRIORITY), Some(Interest::READABLE | Interest::WRITABLE));
+    }
     assert_eq!(all.remove(all), None);
     assert!(Interest::READABLE < Interest::WRITABLE);
 }

@@ -7,6 +7,10 @@ mod events;
 mod face;
 mod flags;
 mod lifetimes;
+#[cfg(windows)]
+mod named_pipe;
 mod registering;
 mod sockets;
+#[cfg(unix)]
+mod unix;
 mod wakers;

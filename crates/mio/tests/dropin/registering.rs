@@ -1,36 +1,31 @@
 //! Registering: tokens, sources of any kind, misuse.
 
 use std::collections::HashSet;
-use std::fs::File;
-use std::io::{ErrorKind, Read, Write};
-use std::os::fd::AsRawFd;
+use std::io::{ErrorKind, Write};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
 use anypoll::Backend;
-use mio::net::{TcpListener, UnixStream};
-use mio::unix::{SourceFd, pipe};
-use mio::{Events, Interest, Poll, Registry, Token, Waker, event};
+use mio::net::TcpListener;
+use mio::{Events, Interest, Registry, Token, Waker, event};
 
-use crate::support::{PATIENCE, expect_nothing, expect_one, on_every_backend, poll};
+use crate::support::{PATIENCE, expect_nothing, expect_one, on_every_backend, pair, poll};
 
 const R: Interest = Interest::READABLE;
 
 on_every_backend! {
     any_token
-    raw_descriptors
     boxed_sources
     registries_are_handles
     one_source_two_polls
     misuse
-    files_are_refused
     no_token_after_deregister
 }
 
 fn any_token(backend: Backend) {
     let mut poll = poll(backend);
-    let (mut sender, mut receiver) = pipe::new().unwrap();
+    let (mut sender, mut receiver) = pair();
     sender.write_all(b"x").unwrap();
     poll.registry().register(&mut receiver, Token(usize::MAX), R).unwrap();
     assert_eq!(expect_one(&mut poll, usize::MAX), "readable");
@@ -46,32 +41,9 @@ fn any_token(backend: Backend) {
     }
 }
 
-fn raw_descriptors(backend: Backend) {
-    let mut poll = poll(backend);
-    let (mut reader, mut writer) = std::io::pipe().unwrap();
-    let fd = reader.as_raw_fd();
-    poll.registry().register(&mut SourceFd(&fd), Token(1), R).unwrap();
-    writer.write_all(b"x").unwrap();
-    assert_eq!(expect_one(&mut poll, 1), "readable");
-    poll.registry().reregister(&mut SourceFd(&fd), Token(2), R).unwrap();
-    assert_eq!(expect_one(&mut poll, 2), "readable");
-    let error = poll.registry().register(&mut SourceFd(&fd), Token(3), R).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::AlreadyExists);
-    poll.registry().deregister(&mut SourceFd(&fd)).unwrap();
-    writer.write_all(b"x").unwrap();
-    expect_nothing(&mut poll);
-    assert_eq!(reader.read(&mut [0; 4]).unwrap(), 2);
-    let error = poll.registry().deregister(&mut SourceFd(&fd)).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NotFound);
-    let error = poll.registry().reregister(&mut SourceFd(&fd), Token(3), R).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NotFound);
-    assert!(poll.registry().register(&mut SourceFd(&-1), Token(3), R).is_err());
-    assert!(poll.registry().register(&mut SourceFd(&(1 << 30)), Token(3), R).is_err());
-}
-
 fn boxed_sources(backend: Backend) {
     let mut poll = poll(backend);
-    let (mut sender, receiver) = pipe::new().unwrap();
+    let (mut sender, receiver) = pair();
     let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let mut sources: Vec<Box<dyn event::Source>> = vec![Box::new(receiver), Box::new(listener)];
     for (i, source) in sources.iter_mut().enumerate() {
@@ -89,7 +61,7 @@ fn boxed_sources(backend: Backend) {
 fn registries_are_handles(backend: Backend) {
     let mut poll = poll(backend);
     let registry = poll.registry().try_clone().unwrap();
-    let (mut sender, mut receiver) = pipe::new().unwrap();
+    let (mut sender, mut receiver) = pair();
     registry.register(&mut receiver, Token(1), R).unwrap();
     poll.registry().reregister(&mut receiver, Token(2), R).unwrap();
     let thread = thread::spawn(move || {
@@ -105,7 +77,7 @@ fn registries_are_handles(backend: Backend) {
 
 fn one_source_two_polls(backend: Backend) {
     let (mut one, mut other) = (poll(backend), poll(backend));
-    let (mut sender, mut receiver) = pipe::new().unwrap();
+    let (mut sender, mut receiver) = pair();
     one.registry().register(&mut receiver, Token(1), R).unwrap();
     if cfg!(debug_assertions) {
         let error = other.registry().register(&mut receiver, Token(2), R).unwrap_err();
@@ -129,7 +101,7 @@ fn one_source_two_polls(backend: Backend) {
 
 fn misuse(backend: Backend) {
     let poll = poll(backend);
-    let (mut one, _other) = UnixStream::pair().unwrap();
+    let (mut one, _other) = pair();
     let missing = [
         poll.registry().reregister(&mut one, Token(1), R).unwrap_err(),
         poll.registry().deregister(&mut one).unwrap_err(),
@@ -140,15 +112,6 @@ fn misuse(backend: Backend) {
     assert_eq!(error.kind(), ErrorKind::AlreadyExists);
     poll.registry().deregister(&mut one).unwrap();
     poll.registry().register(&mut one, Token(1), R).unwrap();
-}
-
-fn files_are_refused(backend: Backend) {
-    let poll = poll(backend);
-    let file = File::open("Cargo.toml").unwrap();
-    let mut source = SourceFd(&file.as_raw_fd());
-    let error = poll.registry().register(&mut source, Token(0), R).unwrap_err();
-    assert_eq!(error.raw_os_error(), Some(libc::EPERM));
-    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
 }
 
 /// What a token points to. Never freed here, so that no address is used twice: an event of one that
@@ -167,7 +130,7 @@ fn no_token_after_deregister(backend: Backend) {
     let worker = |registry: Registry| {
         let (alive, ended, waker) = (Arc::clone(&alive), Arc::clone(&ended), Arc::clone(&waker));
         thread::spawn(move || {
-            let (mut sender, mut receiver) = pipe::new().unwrap();
+            let (mut sender, mut receiver) = pair();
             sender.write_all(b"x").unwrap();
             for round in 0..ROUNDS {
                 let target: Target = Box::new(0);
@@ -212,22 +175,4 @@ fn no_token_after_deregister(backend: Backend) {
     }
     end.join().unwrap();
     assert_eq!(graves.len() + ended.lock().unwrap().len(), ROUNDS * WORKERS);
-}
-
-#[test]
-fn a_poll_in_a_poll() {
-    let (mut outer, mut inner) = (Poll::new().unwrap(), Poll::new().unwrap());
-    let waker = Waker::new(inner.registry(), Token(5)).unwrap();
-    let fd = inner.as_raw_fd();
-    outer.registry().register(&mut SourceFd(&fd), Token(1), R).unwrap();
-    expect_nothing(&mut outer);
-    waker.wake().unwrap();
-    assert_eq!(expect_one(&mut outer, 1), "readable");
-    assert_eq!(expect_one(&mut inner, 5), "readable");
-    let (mut sender, mut receiver) = pipe::new().unwrap();
-    inner.registry().register(&mut receiver, Token(6), R).unwrap();
-    expect_nothing(&mut outer);
-    sender.write_all(b"x").unwrap();
-    assert_eq!(expect_one(&mut outer, 1), "readable");
-    assert_eq!(expect_one(&mut inner, 6), "readable");
 }

@@ -1,5 +1,6 @@
 //! What the tests share.
 
+#[cfg(unix)]
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
@@ -10,11 +11,13 @@ use mio::{Events, Poll, Token};
 /// Makes one test a backend of each function, in modules named after the backends.
 macro_rules! on_every_backend {
     ($($name:ident)+) => {
-        on_every_backend!(@ epoll Epoll: $($name)+);
-        on_every_backend!(@ poll Poll: $($name)+);
-        on_every_backend!(@ simulated Simulated: $($name)+);
+        on_every_backend!(@ unix epoll Epoll: $($name)+);
+        on_every_backend!(@ unix poll Poll: $($name)+);
+        on_every_backend!(@ unix simulated Simulated: $($name)+);
+        on_every_backend!(@ windows afd Afd: $($name)+);
     };
-    (@ $module:ident $backend:ident: $($name:ident)+) => {
+    (@ $system:ident $module:ident $backend:ident: $($name:ident)+) => {
+        #[cfg($system)]
         mod $module {
             $(#[test] fn $name() { super::$name(::anypoll::Backend::$backend) })+
         }
@@ -27,6 +30,30 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) fn poll(backend: Backend) -> Poll {
     Poll::with_backend(backend).unwrap()
+}
+
+/// What is written to one comes out of the other.
+#[cfg(unix)]
+pub(crate) fn pair() -> (mio::unix::pipe::Sender, mio::unix::pipe::Receiver) {
+    mio::unix::pipe::new().unwrap()
+}
+
+/// What is written to one comes out of the other.
+#[cfg(windows)]
+pub(crate) fn pair() -> (mio::net::TcpStream, mio::net::TcpStream) {
+    let (one, other) = tcp();
+    one.set_nonblocking(true).unwrap();
+    (mio::net::TcpStream::from_std(one), other)
+}
+
+/// A connection, of which std's end blocks.
+pub(crate) fn tcp() -> (std::net::TcpStream, mio::net::TcpStream) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let one = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    one.set_read_timeout(Some(PATIENCE)).unwrap();
+    let other = listener.accept().unwrap().0;
+    other.set_nonblocking(true).unwrap();
+    (one, mio::net::TcpStream::from_std(other))
 }
 
 /// What an event says, in words.
@@ -63,11 +90,13 @@ pub(crate) fn expect_nothing(poll: &mut Poll) {
     assert!(events.is_empty(), "{events:?}");
 }
 
+#[cfg(unix)]
 pub(crate) fn flags(fd: &impl AsFd, command: libc::c_int) -> libc::c_int {
     // SAFETY: the descriptor is open, and the commands that are used read a number.
     unsafe { libc::fcntl(fd.as_fd().as_raw_fd(), command) }
 }
 
+#[cfg(unix)]
 pub(crate) fn is_nonblocking(fd: &impl AsFd) -> bool {
     flags(fd, libc::F_GETFL) & libc::O_NONBLOCK != 0
 }

@@ -1,7 +1,7 @@
 //! Windows: everything that is in flight ends in one completion port.
 //!
 //! A socket is asked about by an AFD poll (`afd`), anything waitable by a wait that ends in a packet
-//! (`wait`). Either is a structure that the kernel and we share: each submit gives the kernel a
+//! (`wait`). A named pipe tells itself what it is asked (`named_pipe`). Each is a structure that the kernel and we share: each submit gives the kernel a
 //! reference of its own to it (`Arc::into_raw`), and the packet that ends the submit brings that
 //! reference back. So what the kernel may write to is never freed, whatever becomes of the source.
 //!
@@ -19,17 +19,21 @@
 //! child's output one more again.
 
 mod afd;
+mod named_pipe;
 #[path = "../record.rs"]
 mod record;
 mod wait;
 
+pub use named_pipe::NamedPipe;
 pub(crate) use record::Record;
 
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle as Owned};
+use std::os::windows::io::{
+    AsHandle, AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle as Owned,
+};
 use std::ptr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -39,6 +43,7 @@ use windows_sys::Win32::Foundation::{
 use windows_sys::Win32::System::IO::{
     CreateIoCompletionPort, OVERLAPPED, OVERLAPPED_ENTRY, PostQueuedCompletionStatus,
 };
+use windows_sys::Win32::System::Threading::CreateEventW;
 
 use super::completion::{Completed, Completion, Port as Manners};
 use super::sources::Key;
@@ -57,6 +62,7 @@ pub(super) fn open() -> io::Result<Box<dyn Selector>> {
 const NOTICE: usize = 0;
 const POLL: usize = 1;
 const WAIT: usize = 2;
+const PIPE: usize = 3;
 
 #[derive(Debug)]
 struct Port {
@@ -112,6 +118,7 @@ impl Iocp {
 pub(super) enum Operation {
     Poll(afd::Poll),
     Wait(wait::Wait),
+    NamedPipe(named_pipe::Watch),
 }
 
 impl Port {
@@ -132,6 +139,9 @@ impl Manners for Port {
             OwnedHandle::Waitable(_) | OwnedHandle::Pipe(_) => {
                 Ok(Operation::Wait(wait::Wait::new(&self.iocp, handle)?))
             }
+            OwnedHandle::NamedPipe(pipe) => {
+                Ok(Operation::NamedPipe(named_pipe::Watch::new(&self.iocp, pipe)?))
+            }
         }
     }
 
@@ -146,6 +156,7 @@ impl Manners for Port {
         match operation {
             Operation::Poll(poll) => poll.submit(handle, key, wanted),
             Operation::Wait(wait) => wait.submit(handle, key, wanted),
+            Operation::NamedPipe(pipe) => pipe.submit(key, wanted),
         }
     }
 
@@ -153,6 +164,7 @@ impl Manners for Port {
         match operation {
             Operation::Poll(poll) => poll.cancel(),
             Operation::Wait(wait) => wait.cancel(handle.as_kernel()),
+            Operation::NamedPipe(pipe) => pipe.cancel(),
         }
     }
 
@@ -193,6 +205,8 @@ impl Manners for Port {
                     POLL => unsafe { afd::Poll::complete(entry.lpOverlapped) },
                     // SAFETY: packets with this key bring back what a submit of `Wait` gave.
                     WAIT => unsafe { wait::Wait::complete(entry.lpOverlapped) },
+                    // SAFETY: packets with this key bring back what a submit of `Watch` gave.
+                    PIPE => unsafe { named_pipe::Watch::complete(entry.lpOverlapped) },
                     _ => Completed::Notice,
                 });
             }
@@ -209,6 +223,21 @@ impl Manners for Port {
         // Fails only without memory in the kernel; the next one may fare better.
         let _ = self.iocp.post(NOTICE, ptr::null());
     }
+
+    fn as_kernel(&self) -> BorrowedHandle<'_> {
+        self.iocp.0.as_handle()
+    }
+}
+
+/// An event that stays set until somebody resets it.
+fn manual_event() -> io::Result<Owned> {
+    // SAFETY: it makes an event, which has no name.
+    let event = unsafe { CreateEventW(ptr::null(), 1, 0, ptr::null()) };
+    if event.is_null() {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: it has just been made, and nobody else knows of it.
+    Ok(unsafe { Owned::from_raw_handle(event) })
 }
 
 /// For the kernel, which counts tenths of microseconds from now on downwards. Rounded up.

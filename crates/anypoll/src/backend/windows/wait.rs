@@ -22,11 +22,11 @@ use windows_sys::Win32::Foundation::{
 use windows_sys::Win32::Storage::FileSystem::ReadFile;
 use windows_sys::Win32::System::IO::{CancelIoEx, GetOverlappedResult, OVERLAPPED};
 use windows_sys::Win32::System::Threading::{
-    CreateEventW, INFINITE, RegisterWaitForSingleObject, UnregisterWaitEx, WT_EXECUTEINWAITTHREAD,
+    INFINITE, RegisterWaitForSingleObject, UnregisterWaitEx, WT_EXECUTEINWAITTHREAD,
     WT_EXECUTEONLYONCE, WaitForSingleObject,
 };
 
-use super::{Iocp, KernelCell, WAIT, lock, status};
+use super::{Iocp, KernelCell, WAIT, lock, manual_event, status};
 use crate::backend::completion::Completed;
 use crate::backend::sources::Key;
 use crate::event::Conditions;
@@ -314,15 +314,9 @@ unsafe extern "system" fn fire(context: *mut c_void, _timed_out: bool) {
 
 impl Read {
     fn new() -> io::Result<Self> {
-        // SAFETY: it makes an event, which has no name.
-        let event = unsafe { CreateEventW(ptr::null(), 1, 0, ptr::null()) };
-        if event.is_null() {
-            return Err(io::Error::last_os_error());
-        }
         Ok(Self {
             overlapped: KernelCell::new(OVERLAPPED::default()),
-            // SAFETY: it has just been made, and nobody else knows of it.
-            event: unsafe { Owned::from_raw_handle(event) },
+            event: manual_event()?,
             ended: AtomicBool::new(false),
         })
     }

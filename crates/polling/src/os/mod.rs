@@ -1,0 +1,4 @@
+//! What only one system has.
+
+#[cfg(windows)]
+pub mod iocp;
