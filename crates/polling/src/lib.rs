@@ -49,8 +49,7 @@
 //!
 //! # What is missing
 //!
-//! So far this crate serves Unix, and anypoll's own backends there: `os::kqueue` and `os::iocp` are
-//! not here yet. The feature `tracing` is accepted and logs nothing.
+//! The feature `tracing` is accepted and logs nothing.
 //!
 //! [polling 3.11]: https://docs.rs/polling/3.11
 

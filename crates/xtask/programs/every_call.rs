@@ -62,6 +62,7 @@ fn filters(poller: &Poller, events: &mut Events) -> io::Result<()> {
     for (filter, token) in filters.into_iter().zip(3..) {
         kqueue::add(poller, filter, Token(token), Mode::Oneshot)?;
     }
+    kqueue::modify(poller, filters[0], Token(3), Mode::Level)?;
     poller.wait(events, Some(Duration::from_secs(1)))?;
     for event in &*events {
         println!("{:?}", kqueue::details(event));

@@ -5,7 +5,7 @@
 //! behind is found when the number is registered again: the kernel is asked whether the filter is
 //! still there.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::mem::{MaybeUninit, zeroed};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -36,7 +36,7 @@ pub(super) fn open() -> io::Result<Box<dyn Selector>> {
 pub(crate) fn open_exit(id: u32) -> Option<io::Result<OwnedFd>> {
     let exit = Record::process(id, libc::NOTE_EXIT);
     let opened = new_kqueue().and_then(|kqueue| {
-        add_other(kqueue.as_fd(), exit, Token(0), Mode::Level)?;
+        add_filter(&kqueue, &exit, Token(0), Mode::Level)?;
         Ok(kqueue)
     });
     match opened {
@@ -45,31 +45,16 @@ pub(crate) fn open_exit(id: u32) -> Option<io::Result<OwnedFd>> {
     }
 }
 
-pub(crate) fn is_gone(error: &io::Error) -> bool {
+fn is_gone(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::ESRCH)
 }
 
-/// Adds or replaces a filter that is of no object.
-pub(crate) fn add_other(
-    kqueue: BorrowedFd<'_>,
-    filter: Record,
-    token: Token,
-    mode: Mode,
-) -> io::Result<()> {
-    // The systems disagree about what of an old one a new one leaves in place.
-    let _ = remove_other(kqueue, filter);
-    let mut add = filter;
+fn add_filter(kqueue: impl AsFd, filter: &Record, token: Token, mode: Mode) -> io::Result<()> {
+    let mut add = *filter;
     add.0.udata = ptr::without_provenance_mut(token.0);
-    add.0.flags =
-        libc::EV_ADD | if mode == Mode::Oneshot { libc::EV_ONESHOT } else { libc::EV_CLEAR };
+    let once = mode == Mode::Oneshot;
+    add.0.flags = libc::EV_ADD | if once { libc::EV_ONESHOT } else { libc::EV_CLEAR };
     kevent(kqueue, &[add], &mut [], Timeout::ZERO)?;
-    Ok(())
-}
-
-pub(crate) fn remove_other(kqueue: BorrowedFd<'_>, filter: Record) -> io::Result<()> {
-    let mut delete = filter;
-    delete.0.flags = libc::EV_DELETE;
-    kevent(kqueue, &[delete], &mut [], Timeout::ZERO)?;
     Ok(())
 }
 
@@ -294,12 +279,18 @@ struct Pipe {
 pub(crate) struct Kqueue {
     kqueue: OwnedFd,
     table: Mutex<HashMap<RawFd, Registration>>,
+    /// Those of no object, by filter and identifier.
+    filters: Mutex<HashSet<(i64, libc::uintptr_t)>>,
     pipe: Option<Pipe>,
 }
 
+const UNPOISONED: &str = "nothing panics while it holds this lock";
+
 impl Kqueue {
     fn new() -> io::Result<Self> {
-        let mut this = Self { kqueue: new_kqueue()?, table: Mutex::default(), pipe: None };
+        let kqueue = new_kqueue()?;
+        let mut this =
+            Self { kqueue, table: Mutex::default(), filters: Mutex::default(), pipe: None };
         let mut notice = Record::notice();
         notice.0.flags = libc::EV_ADD | libc::EV_CLEAR;
         if kevent(&this.kqueue, &[notice], &mut [], Timeout::ZERO).is_err() {
@@ -313,7 +304,7 @@ impl Kqueue {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<RawFd, Registration>> {
-        self.table.lock().expect("nothing panics while it holds this lock")
+        self.table.lock().expect(UNPOISONED)
     }
 
     fn submit(
@@ -448,6 +439,34 @@ impl Selector for Kqueue {
 
     fn has_edges(&self) -> bool {
         true
+    }
+
+    fn set_filter(
+        &self,
+        filter: &Record,
+        there: bool,
+        wanted: Option<(Token, Mode)>,
+    ) -> io::Result<bool> {
+        let mut filters = self.filters.lock().expect(UNPOISONED);
+        let name = (filter.0.filter.into(), filter.0.ident);
+        match (there, filters.contains(&name)) {
+            (true, false) => return Err(io::ErrorKind::NotFound.into()),
+            (false, true) => return Err(io::ErrorKind::AlreadyExists.into()),
+            _ => {}
+        }
+        // The systems disagree about what a new one leaves of an old one in place, which may have
+        // been reported and gone.
+        let mut delete = *filter;
+        delete.0.flags = libc::EV_DELETE;
+        let _ = kevent(&self.kqueue, &[delete], &mut [], Timeout::ZERO);
+        let Some((token, mode)) = wanted else { return Ok(!filters.remove(&name)) };
+        let exit = filter.0.filter == libc::EVFILT_PROC && filter.0.fflags & libc::NOTE_EXIT != 0;
+        let waits = match add_filter(&self.kqueue, filter, token, mode) {
+            Err(error) if exit && is_gone(&error) => false,
+            added => added.map(|()| true)?,
+        };
+        filters.insert(name);
+        Ok(waits)
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {

@@ -56,6 +56,18 @@ pub(crate) trait Selector: Kernel<Event = Event> + Debug + Send + Sync {
         None
     }
 
+    /// Adds or changes the filter of something that is no object, or removes it; `there` says whether
+    /// it is there before. Returns whether what it waits for is still to come.
+    #[allow(dead_code, reason = "only a kqueue has filters")]
+    fn set_filter(
+        &self,
+        _filter: &Record,
+        _there: bool,
+        _wanted: Option<(Token, Mode)>,
+    ) -> io::Result<bool> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "this poller's backend is not kqueue"))
+    }
+
     /// Where all packets arrive.
     #[cfg(windows)]
     fn completion_port(&self) -> std::os::windows::io::BorrowedHandle<'_>;
@@ -164,14 +176,6 @@ pub(crate) use native::WITHOUT_PWAIT2;
 #[allow(unused_imports, reason = "not every system has processes")]
 #[cfg(unix)]
 pub(crate) use native::open_exit;
-#[cfg(any(
-    target_vendor = "apple",
-    target_os = "freebsd",
-    target_os = "netbsd",
-    target_os = "openbsd",
-    target_os = "dragonfly",
-))]
-pub(crate) use native::{add_other, is_gone, remove_other};
 
 use native::AVAILABLE;
 

@@ -30,10 +30,9 @@
 
 use std::ffi::c_int;
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-use crate::backend::{Backend, Record, add_other, is_gone, remove_other};
+use crate::backend::Record;
 use crate::event::{Conditions, Event, Token};
 use crate::interest::Mode;
 use crate::poller::Poller;
@@ -41,9 +40,9 @@ use crate::sys::fit;
 
 /// Something to watch that is no object ([kqueue(2)]). Each shows as readable.
 ///
-/// A poller has one of each at most: adding the same again replaces it. In
-/// [`Mode::Oneshot`] it is reported once and then gone; the other two modes are one, in which it is
-/// reported after each time that it has happened.
+/// A poller has one at most of each signal, process and timer's number. In [`Mode::Oneshot`] it is
+/// reported once until it is [modified](modify); the other two modes are one, in which it is reported
+/// after each time that it has happened.
 ///
 /// [kqueue(2)]: https://man.freebsd.org/kqueue/2
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -57,7 +56,8 @@ pub enum Filter {
     /// A process did any of these. It is watched by its number, which may be given again once its
     /// parent has waited for it; [`process::Exit`](crate::process::Exit) takes care of that.
     ///
-    /// The exit of a process that is gone, or was never there, is reported at once.
+    /// The exit of a process that is gone, or was never there, is reported at once, and even if it is
+    /// removed before the next wait.
     /// [`Details::flags`] is what happened (`NOTE_EXIT`, `NOTE_FORK`, `NOTE_EXEC`).
     Process {
         /// Its number.
@@ -98,42 +98,45 @@ impl Filter {
     }
 }
 
-/// Begins to watch, or replaces what is watched.
+/// Begins to watch.
 ///
 /// # Errors
 ///
+/// - [`AlreadyExists`](io::ErrorKind::AlreadyExists): the poller watches it already.
 /// - [`Unsupported`](io::ErrorKind::Unsupported): the poller's backend is not kqueue.
 /// - `ESRCH`: there is no such process, and its exit is not asked for.
 /// - `EINVAL`: there is no such signal, or the system cannot count so far.
 /// - The system's: out of memory, not allowed to see the process.
 pub fn add(poller: &Poller, filter: Filter, token: Token, mode: Mode) -> io::Result<()> {
-    match add_other(kqueue(poller)?, filter.record(), token, mode) {
-        Err(error) if is_gone(&error) && matches!(filter, Filter::Process { exit: true, .. }) => {
-            poller.post(Event::new(token, Conditions::READ));
-            Ok(())
-        }
-        result => result,
+    set(poller, filter, false, token, mode)
+}
+
+/// Changes what is watched, the token and the mode, and starts a timer anew.
+///
+/// # Errors
+///
+/// [`NotFound`](io::ErrorKind::NotFound): the poller does not watch it. And as for [`add`]; it then
+/// watches it no more, but knows it still.
+pub fn modify(poller: &Poller, filter: Filter, token: Token, mode: Mode) -> io::Result<()> {
+    set(poller, filter, true, token, mode)
+}
+
+fn set(poller: &Poller, filter: Filter, there: bool, token: Token, mode: Mode) -> io::Result<()> {
+    if !poller.selector().set_filter(&filter.record(), there, Some((token, mode)))? {
+        poller.post(Event::new(token, Conditions::READ));
     }
+    Ok(())
 }
 
 /// Ends the watching.
 ///
 /// # Errors
 ///
-/// - [`NotFound`](io::ErrorKind::NotFound): it is not watched, or was reported in
-///   [`Mode::Oneshot`], or is the exit of a process, and was reported.
+/// - [`NotFound`](io::ErrorKind::NotFound): the poller does not watch it.
 /// - [`Unsupported`](io::ErrorKind::Unsupported): the poller's backend is not kqueue.
 pub fn remove(poller: &Poller, filter: Filter) -> io::Result<()> {
-    remove_other(kqueue(poller)?, filter.record())
-}
-
-/// Unlike [`Poller::descriptor`], it hands nothing out.
-fn kqueue(poller: &Poller) -> io::Result<BorrowedFd<'_>> {
-    let kqueue = poller.selector().descriptor().filter(|_| poller.backend() == Backend::Kqueue);
-    kqueue.ok_or_else(|| {
-        let what = "this poller's backend is not kqueue: make it with Backend::Kqueue";
-        io::Error::new(io::ErrorKind::Unsupported, what)
-    })
+    poller.selector().set_filter(&filter.record(), true, None)?;
+    Ok(())
 }
 
 /// What an event is about.
