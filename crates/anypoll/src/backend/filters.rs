@@ -6,6 +6,7 @@
 //! A registration always has a filter of its object, a disabled one for reading if it wants no
 //! other: so the kernel can be asked whether an object is still the one that was registered.
 
+use std::io;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -143,6 +144,12 @@ pub(super) fn conditions(filter: Filter, eof: bool, flags: u32, out_of_band: u32
         (true, 0) => ready | end,
         (true, _) => ready | end | Conditions::ERROR | Conditions::HANG_UP,
     }
+}
+
+/// Whether a process could not be watched because it has exited, or is about to: macOS knows it no
+/// more before its parent can wait for it.
+pub(super) fn is_gone(error: &io::Error) -> bool {
+    Errno::from_io_error(error) == Some(Errno::SRCH)
 }
 
 /// A timer's period as a count, at most `most`, of one of the units, which are given in nanoseconds
@@ -349,6 +356,20 @@ mod tests {
     fn what_a_user_filter_carries_fits_it() {
         let bits = conditions(Filter::Broken, true, 0, 0).bits();
         assert_eq!(bits & 0x00ff_ffff, bits, "NOTE_FFLAGSMASK");
+    }
+
+    #[test]
+    fn a_child_that_is_gone_is_told_from_a_failure() {
+        let table = [
+            (Errno::SRCH.into(), true),
+            (Errno::ACCESS.into(), false),
+            (Errno::NOMEM.into(), false),
+            (Errno::NOENT.into(), false),
+            (io::Error::other("of no system call"), false),
+        ];
+        for (error, expected) in table {
+            assert_eq!(is_gone(&error), expected, "{error}");
+        }
     }
 
     #[test]

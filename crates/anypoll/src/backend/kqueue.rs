@@ -40,13 +40,9 @@ pub(crate) fn open_exit(id: u32) -> Option<io::Result<OwnedFd>> {
         Ok(kqueue)
     });
     match opened {
-        Err(error) if is_gone(&error) => None,
+        Err(error) if filters::is_gone(&error) => None,
         opened => Some(opened),
     }
-}
-
-fn is_gone(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(libc::ESRCH)
 }
 
 fn add_filter(kqueue: impl AsFd, filter: &Record, token: Token, mode: Mode) -> io::Result<()> {
@@ -462,7 +458,7 @@ impl Selector for Kqueue {
         let Some((token, mode)) = wanted else { return Ok(!filters.remove(&name)) };
         let exit = filter.0.filter == libc::EVFILT_PROC && filter.0.fflags & libc::NOTE_EXIT != 0;
         let waits = match add_filter(&self.kqueue, filter, token, mode) {
-            Err(error) if exit && is_gone(&error) => false,
+            Err(error) if exit && filters::is_gone(&error) => false,
             added => added.map(|()| true)?,
         };
         filters.insert(name);
