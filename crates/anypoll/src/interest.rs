@@ -27,7 +27,8 @@ impl Interest {
     /// A write, a send or a pending connect would not block.
     pub const WRITABLE: Self = Self(2);
     /// Exceptional data is there: TCP urgent data, a change on a pseudo-terminal in packet mode
-    /// or in a sysfs file (`EPOLLPRI` in [epoll_ctl(2)]).
+    /// or in a sysfs file (`EPOLLPRI` in [epoll_ctl(2)]; on macOS, OpenBSD and DragonFly
+    /// `EVFILT_EXCEPT`, for sockets).
     ///
     /// Registering it is refused with [`Unsupported`](std::io::ErrorKind::Unsupported) where the
     /// system has no such condition.

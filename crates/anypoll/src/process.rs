@@ -7,8 +7,10 @@ use crate::sys::{self, OwnedHandle};
 
 /// Readable once a child process has exited, and from then on.
 ///
-/// It tells only that; [`Child::try_wait`] then gives the status and leaves no zombie. It stands
-/// beside the child, in no need of it: dropping either does nothing to the other.
+/// It tells only that; [`Child::try_wait`] then gives the status and leaves no zombie. (macOS and
+/// OpenBSD may tell a moment before the child can be waited for, and `try_wait` then knows nothing
+/// yet; [`Child::wait`] sleeps no longer than that moment.) It stands beside the child, in no need of
+/// it: dropping either does nothing to the other.
 ///
 /// On Linux it is a pidfd ([pidfd_open(2)]), on macOS and the BSDs a kqueue of its own, on Windows
 /// the handle of the process. Where there is none of these (Linux before 5.3, a sandbox that forbids

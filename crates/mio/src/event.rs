@@ -20,6 +20,9 @@ use crate::{Interest, Registry, Token};
 /// | [`is_write_closed`](Self::is_write_closed) | `HUP`, or `OUT` with `ERR`, or `ERR` alone |
 /// | [`is_priority`](Self::is_priority) | `PRI` |
 ///
+/// With a kqueue the two ends are `EV_EOF` of the filter for their direction, and an error is one
+/// that came with it.
+///
 /// So an end or an error may show in one of them alone: a pipe whose writer is gone is read-closed
 /// and not readable. Look at them all, or read and write when any is set.
 /// ([`anypoll::Event`] puts it the other way: there, readable means that a read would not block,
@@ -48,7 +51,7 @@ impl Event {
 
     /// There is something to read, urgent data included.
     pub fn is_readable(&self) -> bool {
-        self.has(Conditions::READ | Conditions::PRIORITY)
+        self.has(Conditions::READ | Conditions::PRIORITY) && !self.is_aio() && !self.is_lio()
     }
 
     /// There is room to write.
@@ -73,7 +76,7 @@ impl Event {
     ///
     /// Not every system says so.
     pub fn is_write_closed(&self) -> bool {
-        self.has(Conditions::HANG_UP)
+        self.has(Conditions::HANG_UP | Conditions::WRITE_HANG_UP)
             || self.has(Conditions::WRITE) && self.has(Conditions::ERROR)
             || self.0.conditions() == Conditions::ERROR
     }
@@ -85,13 +88,39 @@ impl Event {
 
     /// An AIO operation has ended. Only some systems with kqueue say so.
     pub fn is_aio(&self) -> bool {
-        false
+        ended(&self.0).0
     }
 
     /// A list of AIO operations has ended. Only FreeBSD says so.
     pub fn is_lio(&self) -> bool {
-        false
+        ended(&self.0).1
     }
+}
+
+/// Whether an event is the end of an AIO operation, and of a list of them.
+#[cfg(any(
+    target_vendor = "apple",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    target_os = "dragonfly",
+))]
+fn ended(event: &anypoll::Event) -> (bool, bool) {
+    use anypoll::os::kqueue::{Kind, details};
+
+    let kind = details(event).kind;
+    (kind == Kind::Aio, kind == Kind::Lio)
+}
+
+#[cfg(not(any(
+    target_vendor = "apple",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    target_os = "dragonfly",
+)))]
+fn ended(_: &anypoll::Event) -> (bool, bool) {
+    (false, false)
 }
 
 /// `{:#?}` also shows what the kernel said.

@@ -34,6 +34,15 @@ impl Interest {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     pub const PRIORITY: Self = Self::of(PRIORITY);
 
+    /// An AIO operation has ended, for sources that register it themselves: with the descriptor of
+    /// the [`Registry`](crate::Registry) as the request's kqueue, and the token as its value.
+    #[cfg(any(target_vendor = "apple", target_os = "freebsd", target_os = "dragonfly"))]
+    pub const AIO: Self = Self::of(AIO);
+
+    /// A list of AIO operations has ended. As [`AIO`](Self::AIO).
+    #[cfg(target_os = "freebsd")]
+    pub const LIO: Self = Self::of(LIO);
+
     const fn of(bits: u8) -> Self {
         match NonZeroU8::new(bits) {
             Some(bits) => Self(bits),

@@ -84,7 +84,7 @@ impl Event {
     }
 
     /// Asks for urgent data (`EPOLLPRI`), where the system has such a thing. An interest in reading
-    /// asks for it too.
+    /// asks for it too, but not with a kqueue, where it is another filter.
     #[inline]
     pub fn set_priority(&mut self, active: bool) {
         self.extra.priority = active;
@@ -142,15 +142,16 @@ impl Event {
         self
     }
 
-    pub(crate) fn interest(&self) -> Interest {
+    /// With `urgent`, an interest in reading is one in urgent data too.
+    pub(crate) fn interest(&self, urgent: bool) -> Interest {
         let mut interest = Interest::NONE;
         if self.readable {
-            interest |= Interest::READABLE | Interest::PRIORITY;
+            interest |= Interest::READABLE;
         }
         if self.writable {
             interest |= Interest::WRITABLE;
         }
-        if self.extra.priority {
+        if self.extra.priority || self.readable && urgent {
             interest |= Interest::PRIORITY;
         }
         interest

@@ -54,9 +54,9 @@
 //!
 //! # Systems
 //!
-//! All those for which anypoll has a backend: Unix, Windows (with `os::iocp`), WASI and Hermit. A
-//! poller has a descriptor where there is epoll or kqueue, and on Windows its port. `os::kqueue` is
-//! not here yet.
+//! All those for which anypoll has a backend: Unix (with `os::kqueue` where there is one), Windows
+//! (with `os::iocp`), WASI and Hermit. A poller has a descriptor where there is epoll or kqueue, and
+//! on Windows its port.
 //!
 //! [polling 3.11]: https://docs.rs/polling/3.11
 

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anypoll::{AlwaysReadyObject, Interest, Mode, Token};
+use anypoll::{AlwaysReadyObject, Backend, Interest, Mode, Token};
 
 use crate::event::{Event, Events, PollMode};
 use crate::source::{AsRawSource, AsSource, Borrowed};
@@ -141,7 +141,7 @@ impl Poller {
             PollMode::Edge => Mode::Edge,
             PollMode::EdgeOneshot => Mode::Oneshot,
         };
-        let interest = event.interest();
+        let interest = event.interest(self.poller.backend() != Backend::Kqueue);
         match change(token, interest, mode) {
             Err(error) if error.kind() == io::ErrorKind::Unsupported => {
                 change(token, interest - Interest::PRIORITY, mode)

@@ -30,6 +30,42 @@ fn main() -> io::Result<()> {
         poller.wait(&mut events, Some(Duration::from_secs(1)))?;
         println!("{events:?}, {:?}", child.wait()?);
         drop(exit.into_inner());
+        #[cfg(any(
+            target_vendor = "apple",
+            target_os = "freebsd",
+            target_os = "netbsd",
+            target_os = "openbsd",
+            target_os = "dragonfly",
+        ))]
+        if backend == Backend::Kqueue {
+            filters(&poller, &mut events)?;
+        }
     }
     Ok(())
+}
+
+#[cfg(any(
+    target_vendor = "apple",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    target_os = "dragonfly",
+))]
+fn filters(poller: &Poller, events: &mut Events) -> io::Result<()> {
+    use anypoll::os::kqueue::{self, Filter};
+
+    let filters = [
+        Filter::Timer { id: 0, period: Duration::from_micros(1_500) },
+        Filter::Signal(1),
+        Filter::Process { id: std::process::id(), exit: true, fork: true, exec: true },
+    ];
+    for (filter, token) in filters.into_iter().zip(3..) {
+        kqueue::add(poller, filter, Token(token), Mode::Oneshot)?;
+    }
+    kqueue::modify(poller, filters[0], Token(3), Mode::Level)?;
+    poller.wait(events, Some(Duration::from_secs(1)))?;
+    for event in &*events {
+        println!("{:?}", kqueue::details(event));
+    }
+    kqueue::remove(poller, filters[1])
 }

@@ -5,23 +5,25 @@
 //! behind is found when the number is registered again: the kernel is asked whether the filter is
 //! still there.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::mem::{MaybeUninit, zeroed};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr;
 use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
 
 use super::{AddError, Backend, KernelRecord, Selector};
 use crate::event::{Conditions, Event, Token};
 use crate::interest::{Interest, Mode};
+use crate::os::kqueue::Kind;
 use crate::readiness::{Kernel, Timeout};
 use crate::sys::{self, Signal, fit};
 
 mod filters;
-use filters::{Action, Change, Filter, MOST, Registration};
+use filters::{Action, Change, Filter, MOST, Registration, Way};
 
 pub(super) const AVAILABLE: &[Backend] = &[Backend::Kqueue, Backend::Poll];
 
@@ -29,25 +31,27 @@ pub(super) fn open() -> io::Result<Box<dyn Selector>> {
     Ok(Box::new(Kqueue::new()?))
 }
 
-/// The exit of a process as a kqueue, which is readable once its only filter is.
+/// The exit of a process as a kqueue, which is readable once its only filter is. None if the process
+/// is gone, or about to be: then it may not be waited for yet.
 pub(crate) fn open_exit(id: u32) -> Option<io::Result<OwnedFd>> {
-    let mut exit = Record::empty();
-    exit.0.ident = fit(id);
-    exit.0.filter = libc::EVFILT_PROC;
-    exit.0.flags = libc::EV_ADD;
-    exit.0.fflags = libc::NOTE_EXIT;
-    let kqueue = match new_kqueue() {
-        Ok(kqueue) => kqueue,
-        Err(error) => return Some(Err(error)),
-    };
-    match kevent(&kqueue, &[exit], &mut [], Timeout::ZERO) {
-        Ok(_) => Some(Ok(kqueue)),
-        // It is gone: nobody holds the other end, so the reader is at its end at once.
-        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {
-            Some(io::pipe().map(|(reader, _)| reader.into()))
-        }
-        Err(error) => Some(Err(error)),
+    let exit = Record::process(id, libc::NOTE_EXIT);
+    let opened = new_kqueue().and_then(|kqueue| {
+        add_filter(&kqueue, &exit, Token(0), Mode::Level)?;
+        Ok(kqueue)
+    });
+    match opened {
+        Err(error) if filters::is_gone(&error) => None,
+        opened => Some(opened),
     }
+}
+
+fn add_filter(kqueue: impl AsFd, filter: &Record, token: Token, mode: Mode) -> io::Result<()> {
+    let mut add = *filter;
+    add.0.udata = ptr::without_provenance_mut(token.0);
+    let once = mode == Mode::Oneshot;
+    add.0.flags = libc::EV_ADD | if once { libc::EV_ONESHOT } else { libc::EV_CLEAR };
+    kevent(kqueue, &[add], &mut [], Timeout::ZERO)?;
+    Ok(())
 }
 
 fn new_kqueue() -> io::Result<OwnedFd> {
@@ -72,9 +76,30 @@ unsafe impl Send for Record {}
 // SAFETY: as above.
 unsafe impl Sync for Record {}
 
-/// The identifiers of the user filter: the notice, and what a program posts.
+/// The identifiers of the user filter: the notice, what a program posts, and, counted from the end,
+/// the descriptors of broken pipes.
 const NOTICE: libc::uintptr_t = 0;
 const POSTED: libc::uintptr_t = 1;
+
+/// What of `fflags` is a user filter's own.
+const USER_FLAGS: u32 = 0x00ff_ffff;
+
+/// The filter for what is exceptional, which FreeBSD and NetBSD lack, and its flag.
+#[cfg(any(target_vendor = "apple", target_os = "openbsd", target_os = "dragonfly"))]
+const EXCEPT: Option<(i16, u32)> = Some((libc::EVFILT_EXCEPT, libc::NOTE_OOB));
+#[cfg(not(any(target_vendor = "apple", target_os = "openbsd", target_os = "dragonfly")))]
+const EXCEPT: Option<(i16, u32)> = None;
+
+fn is_except(filter: impl Into<i64>) -> bool {
+    EXCEPT.is_some_and(|(except, _)| i64::from(except) == filter.into())
+}
+
+/// A timer's units, as flag and in nanoseconds.
+#[cfg(any(target_vendor = "apple", target_os = "freebsd", target_os = "netbsd"))]
+const UNITS: ([u32; 3], [u64; 3]) =
+    ([0, libc::NOTE_USECONDS, libc::NOTE_NSECONDS], [1_000_000, 1_000, 1]);
+#[cfg(not(any(target_vendor = "apple", target_os = "freebsd", target_os = "netbsd")))]
+const UNITS: ([u32; 1], [u64; 1]) = ([0], [1_000_000]);
 
 impl Record {
     fn empty() -> Self {
@@ -89,14 +114,76 @@ impl Record {
         record
     }
 
-    fn change(fd: BorrowedFd<'_>, token: Token, change: Change) -> Self {
+    pub(crate) fn signal(number: i32) -> Self {
+        let mut record = Self::empty();
+        record.0.ident = fit(number);
+        record.0.filter = libc::EVFILT_SIGNAL;
+        record
+    }
+
+    pub(crate) fn process(id: u32, notes: u32) -> Self {
+        let mut record = Self::empty();
+        record.0.ident = fit(id);
+        record.0.filter = libc::EVFILT_PROC;
+        record.0.fflags = notes;
+        record
+    }
+
+    pub(crate) fn timer(id: usize, period: Duration) -> Self {
+        let (flags, units) = UNITS;
+        // `data` has a pointer's width on some systems.
+        let (unit, count) = filters::period(period, &units, fit(isize::MAX));
+        let mut record = Self::empty();
+        record.0.ident = id;
+        record.0.filter = libc::EVFILT_TIMER;
+        record.0.fflags = flags[unit];
+        record.0.data = fit(count);
+        record
+    }
+
+    /// What the kernel wrote.
+    pub(crate) fn raw(&self) -> &libc::kevent {
+        &self.0
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        match self.0.filter {
+            libc::EVFILT_READ | libc::EVFILT_WRITE => Kind::Object,
+            libc::EVFILT_USER => Kind::User,
+            libc::EVFILT_SIGNAL => Kind::Signal,
+            libc::EVFILT_PROC => Kind::Process,
+            libc::EVFILT_TIMER => Kind::Timer,
+            libc::EVFILT_AIO => Kind::Aio,
+            #[cfg(target_os = "freebsd")]
+            libc::EVFILT_LIO => Kind::Lio,
+            other if is_except(other) => Kind::Object,
+            other => Kind::Other(fit(other)),
+        }
+    }
+
+    fn change(fd: BorrowedFd<'_>, registration: Registration, change: Change) -> Self {
         let mut record = Self::empty();
         record.0.ident = fit(fd.as_raw_fd());
-        record.0.udata = ptr::without_provenance_mut(token.0);
-        record.0.filter = match change.filter {
-            Filter::Read => libc::EVFILT_READ,
-            Filter::Write => libc::EVFILT_WRITE,
-        };
+        record.0.udata = ptr::without_provenance_mut(registration.token.0);
+        if registration.way == Way::LowWater {
+            record.0.fflags = libc::NOTE_LOWAT;
+            record.0.data = 1;
+        }
+        match change.filter {
+            Filter::Read => record.0.filter = libc::EVFILT_READ,
+            Filter::Write => record.0.filter = libc::EVFILT_WRITE,
+            Filter::Except => {
+                let (filter, out_of_band) = EXCEPT.unwrap_or_default();
+                record.0.filter = fit(filter);
+                // macOS' would report what is there to read, too.
+                record.0.fflags = out_of_band | libc::NOTE_LOWAT;
+                record.0.data = fit(i32::MAX);
+            }
+            Filter::Broken => {
+                record.0.ident = libc::uintptr_t::MAX - record.0.ident;
+                record.0.filter = libc::EVFILT_USER;
+            }
+        }
         record.0.flags = libc::EV_RECEIPT
             | match change.action {
                 Action::Add(Mode::Level) => libc::EV_ADD | libc::EV_ENABLE,
@@ -104,8 +191,12 @@ impl Record {
                 Action::Add(Mode::Oneshot) => libc::EV_ADD | libc::EV_ENABLE | libc::EV_DISPATCH,
                 Action::AddDisabled => libc::EV_ADD | libc::EV_DISABLE,
                 Action::Delete => libc::EV_DELETE,
-                Action::Touch => 0,
+                Action::Trigger | Action::Touch => 0,
             };
+        if change.action == Action::Trigger {
+            let said = filters::conditions(Filter::Broken, true, 0, 0).bits();
+            record.0.fflags = libc::NOTE_TRIGGER | libc::NOTE_FFCOPY | said;
+        }
         record
     }
 
@@ -137,17 +228,21 @@ impl KernelRecord for Record {
 
     fn conditions(&self) -> Conditions {
         let filter = match self.0.filter {
-            libc::EVFILT_USER => return Conditions::from_bits(self.0.fflags),
+            libc::EVFILT_USER => return Conditions::from_bits(self.0.fflags & USER_FLAGS),
+            libc::EVFILT_READ => Filter::Read,
             libc::EVFILT_WRITE => Filter::Write,
-            _ => Filter::Read,
+            other if is_except(other) => Filter::Except,
+            // Of no object: its flags have other meanings.
+            _ => return Conditions::READ,
         };
-        filters::conditions(filter, self.0.flags & libc::EV_EOF != 0, self.0.fflags)
+        let eof = self.0.flags & libc::EV_EOF != 0;
+        filters::conditions(filter, eof, self.0.fflags, EXCEPT.map_or(0, |(_, flag)| flag))
     }
 }
 
 /// Without a timeout it waits for ever.
 fn kevent(
-    kqueue: &OwnedFd,
+    kqueue: impl AsFd,
     changes: &[Record],
     events: &mut [MaybeUninit<Record>],
     timeout: Timeout,
@@ -158,7 +253,7 @@ fn kevent(
     // for as many as is said of those to write; the timeout outlives the call or is null.
     let count = unsafe {
         libc::kevent(
-            kqueue.as_raw_fd(),
+            kqueue.as_fd().as_raw_fd(),
             changes.as_ptr().cast(),
             fit(changes.len()),
             events.as_mut_ptr().cast(),
@@ -180,20 +275,24 @@ struct Pipe {
 pub(crate) struct Kqueue {
     kqueue: OwnedFd,
     table: Mutex<HashMap<RawFd, Registration>>,
+    /// Those of no object, by filter and identifier.
+    filters: Mutex<HashSet<(i64, libc::uintptr_t)>>,
     pipe: Option<Pipe>,
 }
 
+const UNPOISONED: &str = "nothing panics while it holds this lock";
+
 impl Kqueue {
     fn new() -> io::Result<Self> {
-        let mut this = Self { kqueue: new_kqueue()?, table: Mutex::default(), pipe: None };
+        let kqueue = new_kqueue()?;
+        let mut this =
+            Self { kqueue, table: Mutex::default(), filters: Mutex::default(), pipe: None };
         let mut notice = Record::notice();
         notice.0.flags = libc::EV_ADD | libc::EV_CLEAR;
         if kevent(&this.kqueue, &[notice], &mut [], Timeout::ZERO).is_err() {
             let signal = Signal::new()?;
             let Some(reader) = signal.descriptor() else { return Ok(this) };
-            let registration =
-                Registration { token: Token(0), interest: Interest::READABLE, mode: Mode::Edge };
-            this.apply(reader, None, Some(registration))?;
+            this.apply(reader, None, (Token(0), Interest::READABLE, Mode::Edge))?;
             let reader = reader.as_raw_fd();
             this.pipe = Some(Pipe { signal, reader });
         }
@@ -201,13 +300,13 @@ impl Kqueue {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<RawFd, Registration>> {
-        self.table.lock().expect("nothing panics while it holds this lock")
+        self.table.lock().expect(UNPOISONED)
     }
 
     fn submit(
         &self,
         fd: BorrowedFd<'_>,
-        token: Token,
+        registration: Registration,
         changes: impl Iterator<Item = Change>,
     ) -> Result<(), Errno> {
         let mut actions = [Action::Touch; MOST];
@@ -215,7 +314,7 @@ impl Kqueue {
         let mut count = 0;
         for change in changes {
             actions[count] = change.action;
-            records[count] = Record::change(fd, token, change);
+            records[count] = Record::change(fd, registration, change);
             count += 1;
         }
         // One receipt a change: with less room, the rest would not be made after an error.
@@ -235,26 +334,34 @@ impl Kqueue {
         filters::verdict(actions.into_iter().zip(receipts))
     }
 
-    /// On an error everything is as it was.
+    /// Returns the registration as it is now. On an error everything is as it was.
     fn apply(
         &self,
         fd: BorrowedFd<'_>,
         old: Option<Registration>,
-        new: Option<Registration>,
-    ) -> io::Result<()> {
-        let submit = |old: Option<Registration>, new: Option<Registration>| {
-            let token = new.or(old).map_or(Token(0), |registration| registration.token);
-            self.submit(fd, token, filters::changes(old, new))
-        };
-        submit(old, new).map_err(|errno| {
-            let _ = submit(new, old);
-            refusal(errno)
-        })
+        (token, interest, mode): (Token, Interest, Mode),
+    ) -> io::Result<Registration> {
+        let mut new = Registration { token, interest, mode, way: Way::Plain };
+        loop {
+            let made = self.submit(fd, new, filters::changes(old, Some(new)));
+            let Err(errno) = made else { return Ok(new) };
+            let _ = self.submit(fd, old.unwrap_or(new), filters::changes(Some(new), old));
+            if errno == Errno::BADF {
+                // Is it true?
+                sys::identity(fd)?;
+            }
+            match filters::another(new.way, errno) {
+                // Without a user filter there is no other way.
+                Some(Way::Broken) if self.pipe.is_some() => return Err(Errno::PIPE.into()),
+                Some(way) => new.way = way,
+                None => return Err(refusal(errno)),
+            }
+        }
     }
 
     fn still_stands(&self, fd: BorrowedFd<'_>, registration: Registration) -> bool {
         let question = [filters::question(registration)].into_iter();
-        self.submit(fd, registration.token, question) != Err(Errno::NOENT)
+        self.submit(fd, registration, question) != Err(Errno::NOENT)
     }
 }
 
@@ -271,10 +378,10 @@ fn refusal(errno: Errno) -> io::Error {
 }
 
 fn check(interest: Interest) -> io::Result<()> {
-    if interest.contains(Interest::PRIORITY) {
+    if interest.contains(Interest::PRIORITY) && EXCEPT.is_none() {
         return Err(io::Error::new(
             io::ErrorKind::Unsupported,
-            "kqueue reports no Interest::PRIORITY",
+            "this system's kqueue reports no Interest::PRIORITY",
         ));
     }
     Ok(())
@@ -298,9 +405,10 @@ impl Selector for Kqueue {
             if self.still_stands(fd, *old) {
                 return Err(io::Error::from(io::ErrorKind::AlreadyExists).into());
             }
+            // A user filter belongs to no descriptor.
+            let _ = self.submit(fd, *old, filters::changes(Some(*old), None));
         }
-        let new = Registration { token, interest, mode };
-        self.apply(fd, None, Some(new))?;
+        let new = self.apply(fd, None, (token, interest, mode))?;
         table.insert(fd.as_raw_fd(), new);
         Ok(())
     }
@@ -315,20 +423,46 @@ impl Selector for Kqueue {
         check(interest)?;
         let mut table = self.lock();
         let entry = table.get_mut(&fd.as_raw_fd()).ok_or(io::ErrorKind::NotFound)?;
-        let new = Registration { token, interest, mode };
-        self.apply(fd, Some(*entry), Some(new))?;
-        *entry = new;
+        *entry = self.apply(fd, Some(*entry), (token, interest, mode))?;
         Ok(())
     }
 
     fn remove(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
         let mut table = self.lock();
         let old = table.remove(&fd.as_raw_fd()).ok_or(io::ErrorKind::NotFound)?;
-        Ok(self.submit(fd, old.token, filters::changes(Some(old), None))?)
+        Ok(self.submit(fd, old, filters::changes(Some(old), None))?)
     }
 
     fn has_edges(&self) -> bool {
         true
+    }
+
+    fn set_filter(
+        &self,
+        filter: &Record,
+        there: bool,
+        wanted: Option<(Token, Mode)>,
+    ) -> io::Result<bool> {
+        let mut filters = self.filters.lock().expect(UNPOISONED);
+        let name = (filter.0.filter.into(), filter.0.ident);
+        match (there, filters.contains(&name)) {
+            (true, false) => return Err(io::ErrorKind::NotFound.into()),
+            (false, true) => return Err(io::ErrorKind::AlreadyExists.into()),
+            _ => {}
+        }
+        // The systems disagree about what a new one leaves of an old one in place, which may have
+        // been reported and gone.
+        let mut delete = *filter;
+        delete.0.flags = libc::EV_DELETE;
+        let _ = kevent(&self.kqueue, &[delete], &mut [], Timeout::ZERO);
+        let Some((token, mode)) = wanted else { return Ok(!filters.remove(&name)) };
+        let exit = filter.0.filter == libc::EVFILT_PROC && filter.0.fflags & libc::NOTE_EXIT != 0;
+        let waits = match add_filter(&self.kqueue, filter, token, mode) {
+            Err(error) if exit && filters::is_gone(&error) => false,
+            added => added.map(|()| true)?,
+        };
+        filters.insert(name);
+        Ok(waits)
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {

@@ -55,6 +55,18 @@ pub(crate) trait Selector: Kernel<Event = Event> + Send + Sync {
         None
     }
 
+    /// Adds or changes the filter of something that is no object, or removes it; `there` says whether
+    /// it is there before. Returns whether what it waits for is still to come.
+    #[allow(dead_code, reason = "only a kqueue has filters")]
+    fn set_filter(
+        &self,
+        _filter: &Record,
+        _there: bool,
+        _wanted: Option<(Token, Mode)>,
+    ) -> io::Result<bool> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "this poller's backend is not kqueue"))
+    }
+
     /// Where all packets arrive.
     #[cfg(windows)]
     fn completion_port(&self) -> std::os::windows::io::BorrowedHandle<'_>;

@@ -1,5 +1,13 @@
 //! What only one system has.
 
+#[cfg(any(
+    target_vendor = "apple",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    target_os = "dragonfly",
+))]
+pub mod kqueue;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub mod linux;
 #[cfg(windows)]
