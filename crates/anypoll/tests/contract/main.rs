@@ -1,7 +1,6 @@
 //! The contract of the crate's front page, a file a promise, on every backend that runs here.
 
 mod support;
-#[cfg(unix)]
 mod truth_table;
 
 mod low_level;
