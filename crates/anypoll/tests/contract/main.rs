@@ -8,7 +8,6 @@ mod p01_nothing_lost;
 mod p02_modes;
 mod p03_nothing_invented;
 mod p04_off_is_off;
-#[cfg(unix)]
 mod p05_errors_arrive;
 mod p06_cases;
 mod p06_time;
@@ -16,7 +15,6 @@ mod p06_time;
 mod p07_signals;
 mod p08_wakes;
 mod p09_threads;
-#[cfg(unix)]
 mod p11_misuse;
 mod p12_drop_order;
 #[cfg(unix)]
