@@ -2,7 +2,7 @@
 //!
 //! `http_server [folder [address [head-seconds idle-seconds write-seconds]]]` serves the current
 //! folder, but for hidden files, at `127.0.0.1:8080` (or at a free port) unless told otherwise.
-//! SIGINT and SIGTERM end it once running responses are sent; a second one ends it at once.
+//! Ctrl-C, or SIGTERM, ends it once running responses are sent; a second time, at once.
 //!
 //! Each connection is a small state machine ([`State`]) in a slot of a table, and the slot's number
 //! is its token. Everything is registered [`Mode::Level`]: an event does one bounded piece of work
@@ -17,15 +17,11 @@
 
 use std::borrow::Cow;
 use std::error::Error;
-use std::ffi::OsStr;
 use std::fmt::Write as _;
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::ops::Range;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{env, str};
@@ -35,7 +31,6 @@ use anypoll::{Events, Interest, Mode, Poller, Registered, Token, net};
 use httparse::{EMPTY_HEADER, Request, Status};
 use httpdate::HttpDate;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
-use signal_hook::consts::{SIGINT, SIGTERM};
 
 /// The other tokens are numbers of slots.
 const LISTENER: Token = Token(usize::MAX);
@@ -88,7 +83,6 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 struct Server {
     poller: Poller,
-    signals: Registered<UnixStream>,
     /// Gone once the server is to end.
     listener: Option<Registered<TcpListener>>,
     /// Until when nobody is accepted.
@@ -110,14 +104,10 @@ struct Server {
 impl Server {
     fn new(root: PathBuf, listener: TcpListener, limits: Limits) -> io::Result<Self> {
         let poller = Poller::new()?;
-        // The signal handler may do little, but it may write a byte.
-        let (signals, handler) = UnixStream::pair()?;
-        signals.set_nonblocking(true)?;
-        signal_hook::low_level::pipe::register(SIGINT, handler.try_clone()?)?;
-        signal_hook::low_level::pipe::register(SIGTERM, handler)?;
+        let signal = poller.waker(SIGNAL);
+        ctrlc::set_handler(move || signal.wake()).map_err(io::Error::other)?;
         listener.set_nonblocking(true)?;
         Ok(Self {
-            signals: poller.register(signals, SIGNAL, Interest::READABLE, Mode::Level)?,
             listener: Some(poller.register(listener, LISTENER, Interest::READABLE, Mode::Level)?),
             poller,
             paused: None,
@@ -141,7 +131,7 @@ impl Server {
                 match event.token() {
                     LISTENER => self.accept(now),
                     SIGNAL if self.listener.is_none() => return Ok(()),
-                    SIGNAL => self.stop()?,
+                    SIGNAL => self.stop(),
                     Token(slot) => self.serve(slot, now),
                 }
             }
@@ -175,7 +165,7 @@ impl Server {
     fn accept_one(&mut self, now: Instant) -> io::Result<()> {
         let Some(listener) = &self.listener else { return Err(ErrorKind::WouldBlock.into()) };
         while self.site.spares.len() < SPARES {
-            self.site.spares.push(File::open("/dev/null")?);
+            self.site.spares.push(File::open(system::NOTHING)?);
         }
         let (stream, _) = listener.try_io(Interest::READABLE, net::accept)?;
         // A response is written in as few pieces as can be: there is nothing to wait for.
@@ -244,8 +234,7 @@ impl Server {
         }
     }
 
-    fn stop(&mut self) -> io::Result<()> {
-        self.signals.read_exact(&mut [0])?;
+    fn stop(&mut self) {
         self.listener = None;
         // Nobody has time for another request.
         self.limits.idle = Duration::ZERO;
@@ -255,7 +244,6 @@ impl Server {
                 self.close(slot);
             }
         }
-        Ok(())
     }
 }
 
@@ -362,7 +350,7 @@ impl Response {
         let mut chunk = 0;
         if let Some(file) = &self.file {
             let left = usize::try_from(self.range.end - self.range.start).unwrap_or(usize::MAX);
-            chunk = file.read_at(&mut buffer[..left.min(CHUNK)], self.range.start)?;
+            chunk = system::read_at(file, &mut buffer[..left.min(CHUNK)], self.range.start)?;
             // The length was promised, and the file has become shorter.
             if chunk == 0 && left > 0 {
                 return Err(ErrorKind::UnexpectedEof.into());
@@ -433,14 +421,10 @@ impl From<io::Error> for Reply {
     fn from(error: io::Error) -> Self {
         Self::error(match error.kind() {
             ErrorKind::PermissionDenied => "403 Forbidden",
-            _ if is_exhausted(&error) => "503 Service Unavailable",
+            _ if system::is_exhausted(&error) => "503 Service Unavailable",
             _ => "404 Not Found",
         })
     }
-}
-
-fn is_exhausted(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
 /// The files below a folder.
@@ -479,7 +463,7 @@ impl Site {
             Err(refused) => refused,
             Ok(()) => loop {
                 match self.find(request) {
-                    Err(error) if is_exhausted(&error) && self.spares.pop().is_some() => {}
+                    Err(error) if system::is_exhausted(&error) && self.spares.pop().is_some() => {}
                     found => break found.unwrap_or_else(Reply::from),
                 }
             },
@@ -497,7 +481,7 @@ impl Site {
             }
             match self.open(&name.join("index.html")) {
                 Ok(index) if index.metadata.is_file() => found = index,
-                Err(error) if is_exhausted(&error) => return Err(error),
+                Err(error) if system::is_exhausted(&error) => return Err(error),
                 _ => return list(&found.path, path),
             }
         } else if !found.metadata.is_file() || path.ends_with('/') {
@@ -512,9 +496,7 @@ impl Site {
         if !path.starts_with(&self.root) {
             return Err(ErrorKind::NotFound.into());
         }
-        // A FIFO would wait for its other end, a terminal would become ours.
-        let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
-        let file = OpenOptions::new().read(true).custom_flags(flags).open(&path)?;
+        let file = system::open(&path)?;
         Ok(Found { metadata: file.metadata()?, file, path })
     }
 }
@@ -567,7 +549,7 @@ fn moved_to(folder: &Path) -> Reply {
     let mut reply = Reply::error("301 Moved Permanently");
     reply.headers += "Location: /";
     for name in folder {
-        let _ = write!(reply.headers, "{}/", percent_encode(name.as_bytes(), NAME));
+        let _ = write!(reply.headers, "{}/", percent_encode(name.as_encoded_bytes(), NAME));
     }
     reply.headers += "\r\n";
     reply
@@ -577,7 +559,7 @@ fn list(folder: &Path, path: &str) -> io::Result<Reply> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        if entry.file_name().as_bytes().starts_with(b".") {
+        if entry.file_name().as_encoded_bytes().starts_with(b".") {
             continue;
         }
         let end = if entry.file_type()?.is_dir() { "/" } else { "" };
@@ -587,7 +569,7 @@ fn list(folder: &Path, path: &str) -> io::Result<Reply> {
     let title = escape(&percent_decode_str(path).decode_utf8_lossy());
     let mut page = format!("<!DOCTYPE html>\n<title>{title}</title>\n<h1>{title}</h1>\n<ul>\n");
     for (name, end) in names {
-        let link = percent_encode(name.as_bytes(), NAME);
+        let link = percent_encode(name.as_encoded_bytes(), NAME);
         let text = escape(&name.to_string_lossy());
         let _ = writeln!(page, "<li><a href=\"{link}{end}\">{text}{end}</a>");
     }
@@ -664,7 +646,7 @@ fn file_name(path: &str) -> io::Result<PathBuf> {
             name if name.starts_with(b".") || name.contains(&b'/') => {
                 return Err(ErrorKind::NotFound.into());
             }
-            name => file_name.push(OsStr::from_bytes(name)),
+            name => file_name.push(system::name(name).ok_or(ErrorKind::NotFound)?),
         }
     }
     Ok(file_name)
@@ -690,4 +672,67 @@ fn number(digits: &[u8]) -> Option<u64> {
     let digits = str::from_utf8(digits).ok()?;
     let valid = !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit());
     valid.then(|| digits.parse().unwrap_or(u64::MAX))
+}
+
+/// What is not in std, or differs.
+#[cfg(unix)]
+mod system {
+    use std::ffi::OsStr;
+    use std::fs::File;
+    use std::io;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::{FileExt, OpenOptionsExt};
+    use std::path::Path;
+
+    pub(super) const NOTHING: &str = "/dev/null";
+
+    pub(super) fn open(path: &Path) -> io::Result<File> {
+        // A FIFO would wait for its other end, a terminal would become ours.
+        let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+        File::options().read(true).custom_flags(flags).open(path)
+    }
+
+    pub(super) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        file.read_at(buffer, offset)
+    }
+
+    pub(super) fn name(bytes: &[u8]) -> Option<&OsStr> {
+        Some(OsStr::from_bytes(bytes))
+    }
+
+    pub(super) fn is_exhausted(error: &io::Error) -> bool {
+        matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+    }
+}
+
+#[cfg(windows)]
+mod system {
+    use std::fs::File;
+    use std::io;
+    use std::os::windows::fs::{FileExt, OpenOptionsExt};
+    use std::path::Path;
+
+    use windows_sys::Win32::Foundation::{ERROR_NO_SYSTEM_RESOURCES, ERROR_TOO_MANY_OPEN_FILES};
+    use windows_sys::Win32::Storage::FileSystem::FILE_FLAG_BACKUP_SEMANTICS;
+
+    pub(super) const NOTHING: &str = "NUL";
+
+    pub(super) fn open(path: &Path) -> io::Result<File> {
+        // Without it no folder can be opened.
+        File::options().read(true).custom_flags(FILE_FLAG_BACKUP_SEMANTICS).open(path)
+    }
+
+    pub(super) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        file.seek_read(buffer, offset)
+    }
+
+    /// Neither a path, nor a stream beside a file's content.
+    pub(super) fn name(bytes: &[u8]) -> Option<&str> {
+        str::from_utf8(bytes).ok().filter(|name| !name.contains(['\\', ':']))
+    }
+
+    pub(super) fn is_exhausted(error: &io::Error) -> bool {
+        let code = error.raw_os_error().map(i32::cast_unsigned);
+        matches!(code, Some(ERROR_TOO_MANY_OPEN_FILES | ERROR_NO_SYSTEM_RESOURCES))
+    }
 }

@@ -139,7 +139,6 @@ impl fmt::Debug for Conditions {
 /// | ------------------------------------------ | -------- | -------- | -------- | ----------- | ------------ | ----- | ------------------------------------- |
 /// | stream: open                               |          | yes      |          |             |              |       | WRITE                                 |
 /// | stream: data                               | yes      | yes      |          |             |              |       | READ WRITE                            |
-/// | stream: no room to write                   |          |          |          |             |              |       |                                       |
 /// | stream: peer's `shutdown(Write)`           | yes      | yes      |          | yes         |              |       | READ WRITE READ_HANG_UP               |
 /// | stream: own `shutdown(Read)`               | yes      | yes      |          | yes         |              |       | READ WRITE READ_HANG_UP               |
 /// | stream: own `shutdown(Write)`              |          | yes      |          |             |              |       | WRITE                                 |
@@ -153,14 +152,15 @@ impl fmt::Debug for Conditions {
 /// | TCP: connecting                            |          |          |          |             |              |       |                                       |
 /// | TCP: connected                             |          | yes      |          |             |              |       | WRITE                                 |
 /// | TCP: connect refused                       | yes      | yes      |          | yes         | yes          | yes   | READ WRITE ERROR HANG_UP READ_HANG_UP |
-/// | Unix stream: peer closed                   | yes      | yes      |          | yes         | yes          |       | READ WRITE HANG_UP READ_HANG_UP       |
-/// | Unix stream: own `shutdown(Both)`, no room | yes      | yes      |          | yes         | yes          |       | READ HANG_UP READ_HANG_UP             |
-/// | Unix stream: peer closed without reading   | yes      | yes      |          | yes         | yes          | yes   | READ WRITE ERROR HANG_UP READ_HANG_UP |
 /// | listener: nobody                           |          |          |          |             |              |       |                                       |
 /// | listener: a connection                     | yes      |          |          |             |              |       | READ                                  |
 /// | datagram: open                             |          | yes      |          |             |              |       | WRITE                                 |
 /// | datagram: data                             | yes      | yes      |          |             |              |       | READ WRITE                            |
 /// | UDP: ICMP error                            | yes      | yes      |          |             |              | yes   | WRITE ERROR                           |
+/// | stream: no room to write                   |          |          |          |             |              |       |                                       |
+/// | Unix stream: peer closed                   | yes      | yes      |          | yes         | yes          |       | READ WRITE HANG_UP READ_HANG_UP       |
+/// | Unix stream: own `shutdown(Both)`, no room | yes      | yes      |          | yes         | yes          |       | READ HANG_UP READ_HANG_UP             |
+/// | Unix stream: peer closed without reading   | yes      | yes      |          | yes         | yes          | yes   | READ WRITE ERROR HANG_UP READ_HANG_UP |
 /// | Unix datagram: peer's queue full           |          |          |          |             |              |       |                                       |
 /// | Unix datagram: peer closed                 |          | yes      |          |             |              |       | WRITE                                 |
 /// | pipe, reader: empty                        |          |          |          |             |              |       |                                       |
@@ -179,6 +179,32 @@ impl fmt::Debug for Conditions {
 /// | eventfd: 0                                 |          | yes      |          |             |              |       | WRITE                                 |
 /// | eventfd: 1                                 | yes      | yes      |          |             |              |       | READ WRITE                            |
 /// | regular file                               | yes      | yes      |          |             |              |       | READ WRITE                            |
+///
+/// On Windows, as seen under Wine 8, one's own `shutdown` shows nothing, nor does the error of a
+/// datagram socket; the next call tells.
+///
+/// | situation                                  | readable | writable | priority | read closed | write closed | error | Afd                                   |
+/// | ------------------------------------------ | -------- | -------- | -------- | ----------- | ------------ | ----- | ------------------------------------- |
+/// | stream: open                               |          | yes      |          |             |              |       | WRITE                                 |
+/// | stream: data                               | yes      | yes      |          |             |              |       | READ WRITE                            |
+/// | stream: peer's `shutdown(Write)`           | yes      | yes      |          | yes         |              |       | READ WRITE READ_HANG_UP               |
+/// | stream: own `shutdown(Read)`               |          | yes      |          |             |              |       | WRITE                                 |
+/// | stream: own `shutdown(Write)`              |          | yes      |          |             |              |       | WRITE                                 |
+/// | stream: own `shutdown(Both)`               |          | yes      |          |             |              |       | WRITE                                 |
+/// | stream: `shutdown(Write)` on both sides    | yes      | yes      |          | yes         |              |       | READ WRITE READ_HANG_UP               |
+/// | TCP: peer closed                           | yes      | yes      |          | yes         |              |       | READ WRITE READ_HANG_UP               |
+/// | TCP: peer closed without reading           | yes      | yes      |          | yes         | yes          | yes   | READ WRITE ERROR HANG_UP READ_HANG_UP |
+/// | TCP: reset by peer                         | yes      | yes      |          | yes         | yes          | yes   | READ WRITE ERROR HANG_UP READ_HANG_UP |
+/// | TCP: urgent data                           |          | yes      | yes      |             |              |       | PRIORITY WRITE                        |
+/// | TCP: before `connect`                      |          |          |          |             |              |       |                                       |
+/// | TCP: connecting                            |          |          |          |             |              |       |                                       |
+/// | TCP: connected                             |          | yes      |          |             |              |       | WRITE                                 |
+/// | TCP: connect refused                       | yes      | yes      |          | yes         | yes          | yes   | READ WRITE ERROR HANG_UP READ_HANG_UP |
+/// | listener: nobody                           |          |          |          |             |              |       |                                       |
+/// | listener: a connection                     | yes      |          |          |             |              |       | READ                                  |
+/// | datagram: open                             |          | yes      |          |             |              |       | WRITE                                 |
+/// | datagram: data                             | yes      | yes      |          |             |              |       | READ WRITE                            |
+/// | UDP: ICMP error                            |          | yes      |          |             |              |       | WRITE                                 |
 #[derive(Clone, Copy)]
 #[repr(transparent)]
 pub struct Event(pub(crate) Record);

@@ -1,20 +1,21 @@
 //! P10: no allocation in steady state, counted for the thread that does the work.
 
-#![cfg(unix)]
+#![cfg(any(unix, windows))]
+
+#[path = "contract/support.rs"]
+#[allow(dead_code, unused_imports, unused_macros, reason = "shared with the contract's tests")]
+mod support;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::fs::File;
 use std::hint::black_box;
 use std::io::{Read, Write};
-use std::net::{TcpListener, UdpSocket};
-use std::os::unix::net::UnixStream;
+use std::net::UdpSocket;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anypoll::{
-    AlwaysReadyObject, Backend, Conditions, Event, Events, Interest, Mode, Poller, Token,
-};
+use anypoll::{Backend, Conditions, Event, Events, Interest, Mode, Poller, Token};
+use support::{never_blocking, stream_pair};
 
 struct Counting;
 
@@ -86,7 +87,7 @@ fn it_counts() {
 #[test]
 fn empty_waits() {
     on_every_backend(|backend, poller, events| {
-        let (socket, _peer) = UnixStream::pair().unwrap();
+        let (socket, _peer) = stream_pair();
         let _socket = poller.register(socket, Token(0), Interest::READABLE, Mode::Level).unwrap();
         for timeout in [Duration::ZERO, Duration::from_nanos(1), Duration::from_micros(100)] {
             steady("empty wait", backend, || {
@@ -109,7 +110,7 @@ fn waits_with_events() {
         for mode in [Mode::Level, Mode::Edge, Mode::Oneshot] {
             let sources: Vec<_> = (0..32)
                 .map(|token| {
-                    let (socket, peer) = UnixStream::pair().unwrap();
+                    let (socket, peer) = stream_pair();
                     let interest = Interest::WRITABLE;
                     (poller.register(socket, Token(token), interest, mode).unwrap(), peer)
                 })
@@ -125,7 +126,7 @@ fn waits_with_events() {
             });
             drop(sources);
         }
-        let file = File::open("Cargo.toml").unwrap();
+        let file = never_blocking();
         let file = poller.register(file, Token(1), Interest::READABLE, Mode::Level).unwrap();
         steady("wait for what never blocks", backend, || {
             poller.wait(events, None).unwrap();
@@ -187,7 +188,7 @@ fn wakes_across_threads() {
 #[test]
 fn registered_io() {
     on_every_backend(|backend, poller, events| {
-        let (socket, mut peer) = UnixStream::pair().unwrap();
+        let (socket, mut peer) = stream_pair();
         socket.set_nonblocking(true).unwrap();
         let socket = poller.register(socket, Token(0), Interest::READABLE, Mode::Edge).unwrap();
         let mut buf = [0; 9];
@@ -213,9 +214,13 @@ fn registered_io() {
     });
 }
 
-/// A server's connections come and go.
+/// A server's connections come and go. AFD wants memory for each, which the kernel writes to.
+#[cfg(unix)]
 #[test]
 fn registering_and_dropping() {
+    use anypoll::AlwaysReadyObject;
+    use std::net::TcpListener;
+
     on_every_backend(|backend, poller, events| {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -233,7 +238,7 @@ fn registering_and_dropping() {
             drop(stream);
             drop(peer);
         });
-        let (socket, _peer) = UnixStream::pair().unwrap();
+        let (socket, _peer) = stream_pair();
         steady("add, modify, remove", backend, || {
             let (interest, accept) = (Interest::READABLE, AlwaysReadyObject::Accept);
             poller.add(&socket, Token(2), interest, Mode::Level, accept).unwrap();

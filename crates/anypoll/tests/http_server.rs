@@ -1,18 +1,19 @@
 //! Drives the example of this name, as a process of its own, with plain streams of std.
-#![cfg(target_os = "linux")]
+#![cfg(any(target_os = "linux", windows))]
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use httpdate::HttpDate;
+
+#[cfg(target_os = "linux")]
+#[path = "http_server/on_linux.rs"]
+mod on_linux;
 
 /// Long enough that a test which needs all of it has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -83,35 +84,6 @@ impl Server {
     fn client(&self) -> Client {
         Client::new(&self.address)
     }
-
-    fn proc(&self, name: &str) -> PathBuf {
-        Path::new("/proc").join(self.child.id().to_string()).join(name)
-    }
-
-    /// Their numbers. To be asked when no file is open for a response.
-    fn descriptors(&self) -> Vec<usize> {
-        let entries = fs::read_dir(self.proc("fd")).unwrap();
-        entries.map(|e| e.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect()
-    }
-
-    /// The most memory that was in use, in KiB.
-    fn peak_memory(&self) -> u64 {
-        let status = fs::read_to_string(self.proc("status")).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse().unwrap()
-    }
-
-    /// In hundredths of a second.
-    fn processor_time(&self) -> u64 {
-        let stat = fs::read_to_string(self.proc("stat")).unwrap();
-        let fields = stat.rsplit_once(") ").unwrap().1.split(' ');
-        fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
-    }
-
-    fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
-    }
 }
 
 impl Drop for Server {
@@ -123,7 +95,8 @@ impl Drop for Server {
 
 fn example() -> PathBuf {
     let profile = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().to_owned();
-    let example = profile.join("examples/http_server");
+    let example =
+        profile.join("examples/http_server").with_extension(std::env::consts::EXE_EXTENSION);
     assert!(example.exists(), "`cargo test` builds it, or `cargo build --example http_server`");
     example
 }
@@ -211,15 +184,6 @@ fn not_found() -> String {
     bare("404 Not Found", "keep-alive", "")
 }
 
-/// Waits for something that no stream shows.
-fn until(condition: impl Fn() -> bool) {
-    let begin = Instant::now();
-    while !condition() {
-        assert!(begin.elapsed() < PATIENCE, "waited in vain");
-        thread::sleep(Duration::from_millis(5));
-    }
-}
-
 #[test]
 fn files() {
     let folder = Folder::new("files");
@@ -227,7 +191,6 @@ fn files() {
     folder.file("page.html", b"<p>");
     folder.file("picture.png", b"\x89PNG"[1..].as_ref());
     folder.file("a b/%41\u{e9}.txt", b"odd");
-    symlink("ten.txt", folder.0.join("link.txt")).unwrap();
     let server = Server::new(&folder);
     let mut client = server.client();
     assert_eq!(client.get("/ten.txt", ""), ok("0123456789"));
@@ -235,7 +198,6 @@ fn files() {
     assert_eq!(client.get("/page.html", ""), ok_of("text/html; charset=utf-8", "<p>"));
     assert_eq!(client.get("/picture.png", ""), ok_of("image/png", "PNG"));
     assert_eq!(client.get("/a%20b/%2541%c3%A9.txt", ""), ok("odd"));
-    assert_eq!(client.get("/link.txt", ""), ok("0123456789"));
     assert_eq!(client.get("//./t%65n.txt?a=/..#b", ""), ok("0123456789"));
     assert_eq!(client.get("http://elsewhere/ten.txt", ""), ok("0123456789"));
     client.send("HEAD /ten.txt HTTP/1.1\r\nHost: here\r\nRange: bytes=1-2\r\n\r\n");
@@ -245,72 +207,46 @@ fn files() {
     assert_eq!(client.get("/ten.txt", ""), ok("0123456789"));
 }
 
+/// The page of a folder.
+fn listing(title: &str, links: &str) -> String {
+    let page =
+        format!("<!DOCTYPE html>\n<title>{title}</title>\n<h1>{title}</h1>\n<ul>\n{links}</ul>\n");
+    format!(
+        "HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nContent-Type: text/html; charset=utf-8\
+         \r\nContent-Length: {}\r\n\r\n{page}",
+        page.len()
+    )
+}
+
 #[test]
 fn folders() {
+    // Windows forbids most of what HTML wants written otherwise.
+    let (odd, odd_link, odd_text) = if cfg!(windows) {
+        ("&.txt", "%26.txt", "&amp;.txt")
+    } else {
+        ("<&\".txt", "%3C%26%22.txt", "&lt;&amp;&quot;.txt")
+    };
     let folder = Folder::new("folders");
     folder.file("with/index.html", b"index");
-    folder.file("without/<&\".txt", b"");
+    folder.file(&format!("without/{odd}"), b"");
     folder.file("without/sub/file", b"");
-    folder.file("linked/file", b"");
-    symlink("/etc/passwd", folder.0.join("linked/index.html")).unwrap();
+    folder.file("without/.hidden", b"");
     let server = Server::new(&folder);
     let mut client = server.client();
     let moved = |to| bare("301 Moved Permanently", "keep-alive", &format!("Location: {to}\r\n"));
     assert_eq!(client.get("/with/", ""), ok_of("text/html; charset=utf-8", "index"));
     assert_eq!(client.get("/with", ""), moved("/with/"));
     assert_eq!(client.get("//without//%73ub/.?q", ""), moved("/without/sub/"));
-    let listing = |title: &str, links: &str| {
-        let page = format!(
-            "<!DOCTYPE html>\n<title>{title}</title>\n<h1>{title}</h1>\n<ul>\n{links}</ul>\n"
-        );
-        format!(
-            "HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nContent-Type: text/html; charset=utf-8\
-             \r\nContent-Length: {}\r\n\r\n{page}",
-            page.len()
-        )
-    };
-    assert_eq!(
-        client.get("/without/", ""),
-        listing(
-            "/without/",
-            "<li><a href=\"%3C%26%22.txt\">&lt;&amp;&quot;.txt</a>\n\
-             <li><a href=\"sub/\">sub/</a>\n"
-        )
-    );
-    assert_eq!(
-        client.get("/linked/", ""),
-        listing(
-            "/linked/",
-            "<li><a href=\"file\">file</a>\n<li><a href=\"index.html\">index.html</a>\n"
-        )
-    );
-}
-
-#[test]
-fn a_listing_longer_than_what_a_stream_takes_at_once() {
-    let folder = Folder::new("listing");
-    let names: Vec<_> = (10_000..22_000).map(|i| format!("{i}{}", "x".repeat(240))).collect();
-    for name in &names {
-        symlink("nowhere", folder.0.join(name)).unwrap();
-    }
-    let server = Server::new(&folder);
-    let page = server.client().get("/", "");
-    let links: Vec<_> = page.lines().filter_map(|l| l.strip_prefix("<li><a href=\"")).collect();
-    assert_eq!(links.len(), names.len() + 1);
-    for (link, name) in links.iter().zip(&names) {
-        assert_eq!(*link, format!("{name}\">{name}</a>"));
-    }
+    let links =
+        format!("<li><a href=\"{odd_link}\">{odd_text}</a>\n<li><a href=\"sub/\">sub/</a>\n");
+    assert_eq!(client.get("/without/", ""), listing("/without/", &links));
 }
 
 #[test]
 fn what_is_not_below_the_root_is_not_there() {
     let folder = Folder::new("outside");
     folder.file("inside/file", b"");
-    symlink("/etc/passwd", folder.0.join("escape")).unwrap();
-    symlink("/etc", folder.0.join("etc")).unwrap();
-    symlink("loop", folder.0.join("loop")).unwrap();
-    assert!(Command::new("mkfifo").arg(folder.0.join("fifo")).status().unwrap().success());
-    let _socket = std::os::unix::net::UnixListener::bind(folder.0.join("socket")).unwrap();
+    folder.file(".hidden", b"");
     let server = Server::new(&folder);
     let mut client = server.client();
     let long = format!("/{}", "x".repeat(300));
@@ -319,6 +255,7 @@ fn what_is_not_below_the_root_is_not_there() {
         "/ten.txt/",
         "/ten.txt/x",
         "/..",
+        "/.hidden",
         "/../http_server_outside/ten.txt",
         "/inside/../ten.txt",
         "/inside/%2e%2E/ten.txt",
@@ -326,13 +263,20 @@ fn what_is_not_below_the_root_is_not_there() {
         "/inside%2ffile",
         "/ten.txt%00",
         "/%",
-        "/escape",
-        "/etc/",
-        "/etc/passwd",
-        "/loop",
-        "/fifo",
-        "/socket",
         &long,
+        // What would mean something to Windows.
+        "/inside%5cfile",
+        "/inside%5c..%5cten.txt",
+        "/ten.txt:stream",
+        "/ten.txt::$DATA",
+        "/ten.txt.",
+        "/ten.txt%20",
+        "/c:",
+        "/c:%5cwindows%5cwin.ini",
+        "/%5c%5c.%5cnul",
+        "/nul",
+        "/con",
+        "/com1",
     ] {
         assert_eq!(client.get(target, ""), not_found(), "{target}");
     }
@@ -531,36 +475,6 @@ fn a_request_may_come_byte_by_byte() {
 }
 
 #[test]
-fn long_files_take_no_memory() {
-    const LENGTH: usize = 256 << 20;
-    let folder = Folder::new("long");
-    let pattern: Vec<u8> = (0..6_000_000_u32).flat_map(u32::to_le_bytes).collect();
-    folder.file("pattern", &pattern);
-    folder.long_file("zeros", LENGTH as u64);
-    let server = Server::new(&folder);
-    // One that never reads must not hold up those that do.
-    let mut stuck = server.client();
-    stuck.send("GET /zeros HTTP/1.1\r\nHost: here\r\n\r\n");
-    let mut client = server.client();
-    client.send("GET /pattern HTTP/1.1\r\nHost: here\r\n\r\n");
-    // Both have their turn each time, so by then the stream is full to its last byte.
-    let mut witness = server.client();
-    for _ in 0..500 {
-        assert_eq!(witness.get("/ten.txt", ""), ok("0123456789"));
-    }
-    assert_eq!(client.head().1, pattern.len());
-    let mut body = vec![0; pattern.len()];
-    client.0.read_exact(&mut body).unwrap();
-    assert!(body == pattern);
-    client.send("GET /zeros HTTP/1.1\r\nHost: here\r\n\r\n");
-    assert_eq!(client.head().1, LENGTH);
-    let copied = std::io::copy(&mut client.0.by_ref().take(LENGTH as u64), &mut std::io::sink());
-    assert_eq!(copied.unwrap(), LENGTH as u64);
-    assert_eq!(client.get("/ten.txt", ""), ok("0123456789"));
-    assert!(server.peak_memory() < 16 * 1024, "{} KiB", server.peak_memory());
-}
-
-#[test]
 fn a_file_that_shrinks_ends_the_connection() {
     let folder = Folder::new("shrinks");
     let file = folder.long_file("zeros", 64 << 20);
@@ -571,26 +485,6 @@ fn a_file_that_shrinks_ends_the_connection() {
     file.set_len(0).unwrap();
     assert!(client.rest().len() < 64 << 20);
     assert_eq!(server.client().get("/zeros", "").rsplit_once(':').unwrap().1, " 0\r\n\r\n");
-}
-
-#[test]
-fn clients_that_vanish_leave_nothing_behind() {
-    let folder = Folder::new("vanish");
-    folder.long_file("zeros", 64 << 20);
-    let server = Server::new(&folder);
-    let mut witness = server.client();
-    assert_eq!(witness.get("/nothing", ""), not_found());
-    let before = server.descriptors().len();
-    for _ in 0..50 {
-        // In the midst of a response, of a head, and before it.
-        let mut client = server.client();
-        client.send("GET /zeros HTTP/1.1\r\nHost: here\r\n\r\n");
-        client.head();
-        server.client().send("GET /");
-        server.client();
-    }
-    until(|| server.descriptors().len() == before);
-    assert_eq!(witness.get("/ten.txt", ""), ok("0123456789"));
 }
 
 #[test]
@@ -621,7 +515,9 @@ fn who_does_not_finish_a_head_in_time_is_told() {
     slow.0.get_ref().set_read_timeout(Some(Duration::from_millis(10))).unwrap();
     slow.send("GET / HTTP/1.1\r\nX: ");
     let begin = Instant::now();
-    while slow.0.fill_buf().is_err_and(|e| e.kind() == ErrorKind::WouldBlock) {
+    let waits =
+        |error: io::Error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+    while slow.0.fill_buf().is_err_and(waits) {
         assert!(begin.elapsed() < PATIENCE, "waited in vain");
         slow.send("x");
     }
@@ -639,94 +535,6 @@ fn who_is_idle_too_long_is_closed() {
 }
 
 #[test]
-fn who_takes_nothing_of_a_response_is_closed() {
-    let folder = Folder::new("stuck");
-    folder.long_file("zeros", 64 << 20);
-    let server = Server::with_limits(&folder, &["60", "60", "0.2"]);
-    let mut idle = server.client();
-    assert_eq!(idle.get("/nothing", ""), not_found());
-    let before = server.descriptors().len();
-    let mut stuck = server.client();
-    stuck.send("GET /zeros HTTP/1.1\r\nHost: here\r\n\r\n");
-    stuck.head();
-    until(|| server.descriptors().len() == before);
-    assert!(stuck.rest().len() < 64 << 20);
-    assert_eq!(idle.get("/ten.txt", ""), ok("0123456789"));
-}
-
-#[test]
-fn without_descriptors_it_goes_on() {
-    const CLIENTS: usize = 200;
-    let folder = Folder::new("descriptors");
-    folder.long_file("zeros", 16 << 20);
-    let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -n 64; exec \"$0\" \"$@\""]);
-    command.arg(example()).arg(&folder.0).arg("127.0.0.1:0");
-    let server = Server::start(&mut command, &folder);
-    let mut established = server.client();
-    assert_eq!(established.get("/nothing", ""), not_found());
-    eprintln!(
-        "room {:?}",
-        fs::read_dir(server.proc("fd"))
-            .unwrap()
-            .map(|e| e.unwrap().path())
-            .map(|p| (p.file_name().unwrap().to_owned(), fs::read_link(&p)))
-            .collect::<Vec<_>>()
-    );
-    // One that was inherited may have a number beyond the limit.
-    let room = 64 - server.descriptors().iter().filter(|number| **number < 64).count();
-
-    let (served, is_served) = mpsc::channel();
-    let (leave, may_leave) = mpsc::channel();
-    let may_leave = Arc::new(Mutex::new(may_leave));
-    let clients: Vec<_> = (0..CLIENTS)
-        .map(|_| {
-            let (address, served) = (server.address.clone(), served.clone());
-            let may_leave = Arc::clone(&may_leave);
-            thread::spawn(move || {
-                let mut client = Client::new(&address);
-                assert_eq!(client.get("/ten.txt", ""), ok("0123456789"));
-                served.send(()).unwrap();
-                may_leave.lock().unwrap().recv().unwrap();
-            })
-        })
-        .collect();
-    for _ in 0..room {
-        is_served.recv_timeout(PATIENCE).unwrap();
-    }
-    eprintln!(
-        "room {room} now {:?}",
-        fs::read_dir(server.proc("fd"))
-            .unwrap()
-            .map(|e| fs::read_link(e.unwrap().path()).unwrap())
-            .collect::<Vec<_>>()
-    );
-    let before = server.processor_time();
-    assert_eq!(is_served.recv_timeout(Duration::from_secs(1)), Err(RecvTimeoutError::Timeout));
-    let spent = server.processor_time() - before;
-    assert!(spent <= 10, "{spent} ticks to do nothing");
-
-    // There is no descriptor left for a file either, but for those kept back.
-    for _ in 0..100 {
-        assert_eq!(established.get("/ten.txt", ""), ok("0123456789"));
-    }
-    established.send("GET /zeros HTTP/1.1\r\nHost: here\r\n\r\n");
-    let length = established.head().1 as u64;
-    let copied = std::io::copy(&mut established.0.by_ref().take(length), &mut std::io::sink());
-    assert_eq!(copied.unwrap(), 16 << 20);
-    assert_eq!(is_served.try_recv(), Err(mpsc::TryRecvError::Empty));
-
-    leave.send(()).unwrap();
-    is_served.recv_timeout(PATIENCE).unwrap();
-    (1..CLIENTS).for_each(|_| leave.send(()).unwrap());
-    for _ in room + 1..CLIENTS {
-        is_served.recv_timeout(PATIENCE).unwrap();
-    }
-    clients.into_iter().for_each(|client| client.join().unwrap());
-    assert_eq!(established.get("/ten.txt", ""), ok("0123456789"));
-}
-
-#[test]
 fn without_arguments() {
     let folder = Folder::new("default");
     let start = || Server::start(Command::new(example()).current_dir(&folder.0), &folder);
@@ -736,25 +544,5 @@ fn without_arguments() {
     for server in &servers {
         assert!(server.address.starts_with("127.0.0.1:"));
         assert_eq!(server.client().get("/ten.txt", ""), ok("0123456789"));
-    }
-}
-
-#[test]
-fn a_signal_ends_it_when_responses_are_sent() {
-    for signal in ["TERM", "INT"] {
-        let folder = Folder::new(&format!("signal_{signal}"));
-        folder.long_file("zeros", 64 << 20);
-        let mut server = Server::new(&folder);
-        let mut busy = server.client();
-        busy.send("GET /zeros HTTP/1.1\r\nHost: here\r\n\r\n");
-        busy.head();
-        let mut idle = server.client();
-        assert_eq!(idle.get("/ten.txt", ""), ok("0123456789"));
-        server.signal(signal);
-        assert_eq!(idle.rest(), "");
-        let refused = TcpStream::connect(&server.address).unwrap_err();
-        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
-        assert_eq!(busy.rest().len(), 64 << 20);
-        assert!(server.child.wait().unwrap().success());
     }
 }

@@ -1,5 +1,5 @@
 //! The Redis protocol of the examples: by itself, and the same exchanges with each of its servers.
-#![cfg(unix)]
+#![cfg(any(unix, windows))]
 
 #[path = "../examples/resp/protocol.rs"]
 mod protocol;
@@ -171,7 +171,8 @@ impl Drop for Server {
 
 fn server(name: &str) -> Server {
     let profile = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().to_owned();
-    let example = profile.join("examples").join(name);
+    let example =
+        profile.join("examples").join(name).with_extension(std::env::consts::EXE_EXTENSION);
     assert!(example.exists(), "`cargo test` builds it, or `cargo build --example {name}`");
     let mut child =
         Command::new(example).arg("127.0.0.1:0").stdout(Stdio::piped()).spawn().unwrap();

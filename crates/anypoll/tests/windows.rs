@@ -334,64 +334,6 @@ fn a_childs_output_comes_back() {
     child.wait().unwrap();
 }
 
-/// More sockets than share a helper, asked and taken back by several threads while others wait.
-#[test]
-fn cancel_in_flight_with_a_shared_helper() {
-    const THREADS: usize = 4;
-    const SOCKETS: usize = 40;
-    let before = open_handles();
-    let poller = Poller::new().unwrap();
-    let both = Interest::READABLE | Interest::WRITABLE;
-    let done = AtomicBool::new(false);
-    let live: Vec<_> = (0..THREADS * SOCKETS).map(|_| AtomicUsize::new(0)).collect();
-    thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                let mut events = Events::with_capacity(16);
-                while !done.load(SeqCst) {
-                    poller.wait(&mut events, Some(Duration::from_millis(1))).unwrap();
-                    for event in &events {
-                        live[event.token().0].fetch_add(1, SeqCst);
-                    }
-                }
-            });
-        }
-        let workers: Vec<_> = (0..THREADS)
-            .map(|thread| {
-                let poller = &poller;
-                scope.spawn(move || {
-                    let socket = || UdpSocket::bind("127.0.0.1:0").unwrap();
-                    for round in 0..10 {
-                        let sockets: Vec<_> = (0..SOCKETS)
-                            .map(|i| {
-                                let token = Token(thread * SOCKETS + i);
-                                let mode = MODES[(i + round) % 3];
-                                poller.register(socket(), token, Interest::READABLE, mode).unwrap()
-                            })
-                            .collect();
-                        for socket in &sockets {
-                            socket.set_interest(both).unwrap();
-                            socket.set_interest(Interest::PRIORITY).unwrap();
-                            socket.set_interest(Interest::READABLE).unwrap();
-                        }
-                        // Some vanish while a poll is in flight and are never heard of again.
-                        for (i, socket) in sockets.into_iter().enumerate() {
-                            if i % 2 == 0 { drop(socket) } else { drop(socket.into_inner()) }
-                        }
-                    }
-                })
-            })
-            .collect();
-        for worker in workers {
-            worker.join().unwrap();
-        }
-        done.store(true, SeqCst);
-    });
-    assert_eq!(look(&poller), []);
-    drop(poller);
-    assert!(open_handles() <= before + 8, "{} of {before}", open_handles());
-}
-
 /// A poller that is dropped while polls are in flight waits for their end.
 #[test]
 fn dropped_with_polls_in_flight() {

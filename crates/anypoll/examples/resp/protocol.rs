@@ -238,6 +238,8 @@ fn expiry(options: &[&[u8]], now: Instant) -> Result<Option<Instant>, String> {
     };
     let count = integer(count).ok_or("value is not an integer or out of range")?;
     let after = u64::try_from(count).ok().filter(|count| *count > 0).map(unit);
+    // Redis' limit; some systems' clocks go farther.
+    let after = after.filter(|after| i64::try_from(after.as_millis()).is_ok());
     let deadline = after.and_then(|after| now.checked_add(after));
     Ok(Some(deadline.ok_or("invalid expire time in 'set' command")?))
 }

@@ -1,7 +1,6 @@
 //! The contract of the crate's front page, a file a promise, on every backend that runs here.
 
 mod support;
-#[cfg(unix)]
 mod truth_table;
 
 mod low_level;
@@ -9,7 +8,6 @@ mod p01_nothing_lost;
 mod p02_modes;
 mod p03_nothing_invented;
 mod p04_off_is_off;
-#[cfg(unix)]
 mod p05_errors_arrive;
 mod p06_cases;
 mod p06_time;
@@ -17,7 +15,6 @@ mod p06_time;
 mod p07_signals;
 mod p08_wakes;
 mod p09_threads;
-#[cfg(unix)]
 mod p11_misuse;
 mod p12_drop_order;
 #[cfg(unix)]

@@ -1,11 +1,14 @@
 //! P11: misuse is an error, said clearly. Never a panic, never silence.
 
 use std::cell::Cell;
+#[cfg(unix)]
 use std::fs::File;
-use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixDatagram;
+#[cfg(unix)]
+use std::os::fd::{AsFd, BorrowedFd};
+#[cfg(windows)]
+use std::os::windows::io::{AsRawSocket, AsSocket, BorrowedSocket};
 use std::time::Duration;
 
 use anypoll::{
@@ -14,29 +17,38 @@ use anypoll::{
 };
 
 use crate::support::{
-    PATIENCE, alone, eventually, expect_nothing, look, on_every_backend, open_descriptors, poller,
-    wait_for,
+    Object, PATIENCE, PipeReader, PipeWriter, alone, expect_nothing, expect_reader_gone, look,
+    on_every_backend, open_descriptors, pipe, poller, wait_for,
 };
 
 on_every_backend! {
     registered_twice
     two_names_of_one_object
     not_there
-    the_reserved_token
+    every_token_but_one
     no_room_for_events
     the_object_comes_back
     a_forgotten_registration_is_replaced
-    out_of_descriptors
+    #[cfg(unix)] out_of_descriptors
     a_lying_source
 }
 
 const ACCEPT: AlwaysReadyObject = AlwaysReadyObject::Accept;
 
-fn objects() -> [OwnedFd; 4] {
-    let (reader, writer) = io::pipe().unwrap();
-    let socket = UnixDatagram::unbound().unwrap();
+#[cfg(unix)]
+fn objects() -> [Object; 4] {
+    let (reader, writer) = pipe().unwrap();
+    let socket = std::os::unix::net::UnixDatagram::unbound().unwrap();
     let file = File::open("Cargo.toml").unwrap();
     [reader.into(), writer.into(), socket.into(), file.into()]
+}
+
+#[cfg(windows)]
+fn objects() -> [Object; 4] {
+    let (reader, writer) = pipe().unwrap();
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    [reader.into(), writer.into(), socket.into(), listener.into()]
 }
 
 /// The kind of the error, if it is one that says what is wrong.
@@ -72,7 +84,7 @@ fn registered_twice(backend: Backend) {
 /// A duplicate has a handle of its own, and so a registration.
 fn two_names_of_one_object(backend: Backend) {
     let poller = poller(backend);
-    let (reader, mut writer) = io::pipe().unwrap();
+    let (reader, mut writer) = pipe().unwrap();
     let duplicate = reader.try_clone().unwrap();
     let one = poller.register(reader, Token(1), Interest::READABLE, Mode::Level).unwrap();
     let two = poller.register(duplicate, Token(2), Interest::READABLE, Mode::Level).unwrap();
@@ -110,9 +122,19 @@ fn not_there(backend: Backend) {
     expect_nothing(&poller);
 }
 
-fn the_reserved_token(backend: Backend) {
-    let Some(reserved) = Token::RESERVED else { return };
+fn every_token_but_one(backend: Backend) {
     let poller = poller(backend);
+    let (reader, mut writer) = pipe().unwrap();
+    writer.write_all(b"x").unwrap();
+    let reserved = Token::RESERVED.map_or(1 << (usize::BITS - 2), |token| token.0);
+    for token in [0, 1, usize::MAX, usize::MAX - 1, reserved - 1, reserved + 1, usize::MAX / 2 + 1]
+    {
+        let one = poller.register(&reader, Token(token), Interest::READABLE, Mode::Level).unwrap();
+        wait_for(&poller, &[token]);
+        drop(one);
+    }
+
+    let Some(reserved) = Token::RESERVED else { return };
     let refused = Some(ErrorKind::InvalidInput);
     for object in &objects() {
         let register = poller.register(object, reserved, Interest::READABLE, Mode::Level);
@@ -124,16 +146,6 @@ fn the_reserved_token(backend: Backend) {
         assert_eq!(kind(modify), refused);
         expect_nothing(&poller);
         poller.remove(object).unwrap();
-    }
-    // All others are the user's.
-    let (reader, mut writer) = io::pipe().unwrap();
-    writer.write_all(b"x").unwrap();
-    for token in
-        [0, 1, usize::MAX, usize::MAX - 1, reserved.0 - 1, reserved.0 + 1, usize::MAX / 2 + 1]
-    {
-        let one = poller.register(&reader, Token(token), Interest::READABLE, Mode::Level).unwrap();
-        wait_for(&poller, &[token]);
-        drop(one);
     }
     // What is made in user space is never taken for the kernel's.
     poller.waker(reserved).wake();
@@ -162,18 +174,29 @@ fn no_room_for_events(backend: Backend) {
 
 #[test]
 fn backends_of_other_systems() {
-    for backend in [Backend::Kqueue, Backend::EventPorts, Backend::Afd, Backend::Wasi] {
+    let ours = Backend::available();
+    let all = [
+        Backend::Epoll,
+        Backend::Kqueue,
+        Backend::Poll,
+        Backend::EventPorts,
+        Backend::Afd,
+        Backend::Wasi,
+        Backend::Simulated,
+    ];
+    let others: Vec<_> = all.iter().filter(|backend| !ours.contains(backend)).collect();
+    assert_eq!(ours.len() + others.len(), all.len());
+    for &backend in others {
         let error = Poller::with_backend(backend).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         assert!(error.to_string().contains(&format!("{backend:?}")), "{error}");
-        assert!(!Backend::available().contains(&backend));
     }
-    assert_eq!(Poller::new().unwrap().backend(), Backend::available()[0]);
+    assert_eq!(Poller::new().unwrap().backend(), ours[0]);
 }
 
 fn the_object_comes_back(backend: Backend) {
     let poller = poller(backend);
-    let (reader, mut writer) = io::pipe().unwrap();
+    let (reader, mut writer) = pipe().unwrap();
     poller.add(&reader, Token(1), Interest::NONE, Mode::Level, ACCEPT).unwrap();
     let register =
         |reader| poller.register(reader, Token(2), Interest::READABLE, Mode::Level).unwrap_err();
@@ -199,31 +222,39 @@ fn the_object_comes_back(backend: Backend) {
 
 /// An object was closed under a registration, and its handle names another now.
 fn a_forgotten_registration_is_replaced(backend: Backend) {
-    let pipe = || {
-        let (reader, writer) = io::pipe().unwrap();
-        (OwnedFd::from(reader), Some(writer))
+    let test = "a_forgotten_registration_is_replaced";
+    alone(backend, module_path!(), test, || each_is_replaced(backend));
+}
+
+fn each_is_replaced(backend: Backend) {
+    type Make = fn() -> (Object, Option<PipeWriter>);
+    let pipe: Make = || {
+        let (reader, writer) = pipe().unwrap();
+        (reader.into(), Some(writer))
     };
-    let file = |path| move || (OwnedFd::from(File::open(path).unwrap()), None);
-    let (file, other_file) = (file("Cargo.toml"), file("src/lib.rs"));
-    type Make<'a> = &'a dyn Fn() -> (OwnedFd, Option<PipeWriter>);
-    let cases: [(Make<'_>, Make<'_>); 4] =
-        [(&pipe, &pipe), (&pipe, &file), (&file, &pipe), (&file, &other_file)];
+    #[cfg(unix)]
+    let cases = {
+        let file: Make = || (File::open("Cargo.toml").unwrap().into(), None);
+        let other_file: Make = || (File::open("src/lib.rs").unwrap().into(), None);
+        [(pipe, pipe), (pipe, file), (file, pipe), (file, other_file)]
+    };
+    #[cfg(windows)]
+    let cases = [(pipe, pipe)];
     for (n, (old, new)) in cases.into_iter().enumerate() {
         for mode in [Mode::Level, Mode::Edge, Mode::Oneshot] {
             let poller = poller(backend);
-            let (mut object, old_writer) = old();
+            let (spare, _) = old();
+            let (object, old_writer) = old();
             let registered = poller.register(&object, Token(1), Interest::READABLE, mode).unwrap();
             std::mem::forget(registered);
             let (new, new_writer) = new();
-            // Closes the old object and puts the new one under its handle, in one step.
-            rustix::io::dup2(&new, &mut object).unwrap();
+            let object = put_under(object, &new, spare);
 
             let registered = poller
                 .register(&object, Token(2), Interest::READABLE, mode)
                 .unwrap_or_else(|error| panic!("case {n}: {error}"));
             if let Some(mut old_writer) = old_writer {
-                // Nothing of the old one is held.
-                eventually(|| kind(old_writer.write_all(b"x")) == Some(ErrorKind::BrokenPipe));
+                expect_reader_gone(&mut old_writer);
             }
             if let Some(mut writer) = new_writer.as_ref() {
                 expect_nothing(&poller);
@@ -241,6 +272,25 @@ fn a_forgotten_registration_is_replaced(backend: Backend) {
     }
 }
 
+/// Closes the old object and has the new one under its handle.
+#[cfg(unix)]
+fn put_under(mut old: Object, new: &Object, _spare: Object) -> Object {
+    rustix::io::dup2(new, &mut old).unwrap();
+    old
+}
+
+/// A duplication opens another handle on its way. So two are closed that it can have.
+#[cfg(windows)]
+fn put_under(old: Object, new: &Object, spare: Object) -> Object {
+    let handle = old.as_raw_socket();
+    drop(old);
+    drop(spare);
+    let duplicates: Vec<_> = (0..100).map(|_| new.try_clone().unwrap()).collect();
+    let same = duplicates.into_iter().find(|duplicate| duplicate.as_raw_socket() == handle);
+    same.expect("a handle that was closed is given out again")
+}
+
+#[cfg(unix)]
 fn limit_descriptors(limit: libc::rlim_t) {
     let mut now = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: there is room for the answer.
@@ -251,24 +301,26 @@ fn limit_descriptors(limit: libc::rlim_t) {
 }
 
 /// Takes all descriptors but `free`.
-fn fill(any: &impl AsFd, free: usize) -> Vec<OwnedFd> {
+#[cfg(unix)]
+fn fill(any: &impl AsFd, free: usize) -> Vec<Object> {
     let duplicate = || any.as_fd().try_clone_to_owned().ok();
     let mut taken: Vec<_> = std::iter::from_fn(duplicate).collect();
     taken.truncate(taken.len() - free);
     taken
 }
 
+#[cfg(unix)]
 fn out_of_descriptors(backend: Backend) {
     alone(backend, module_path!(), "out_of_descriptors", || {
         let exhausted = |error: &io::Error| error.raw_os_error() == Some(libc::EMFILE);
         let poller = poller(backend);
-        let (reader, mut writer) = io::pipe().unwrap();
+        let (reader, mut writer) = pipe().unwrap();
         let reader = poller.register(reader, Token(1), Interest::READABLE, Mode::Level).unwrap();
         let waker = poller.waker(Token(2));
         let [mut one, _writer, _socket, file] = objects();
-        let (new, _new_writer) = io::pipe().unwrap();
+        let (new, _new_writer) = pipe().unwrap();
         let other_file = File::open("src/lib.rs").unwrap();
-        let mut stale = File::open("Cargo.toml").map(OwnedFd::from).unwrap();
+        let mut stale = File::open("Cargo.toml").map(Object::from).unwrap();
         std::mem::forget(poller.register(&stale, Token(9), Interest::READABLE, Mode::Level));
         std::mem::forget(poller.register(&one, Token(9), Interest::READABLE, Mode::Level));
         rustix::io::dup2(&other_file, &mut stale).unwrap();
@@ -326,10 +378,24 @@ struct Liar {
     next: Cell<usize>,
 }
 
+impl Liar {
+    fn next(&self) -> &PipeReader {
+        self.next.set(self.next.get() + 1);
+        &self.readers[self.next.get() % self.readers.len()]
+    }
+}
+
+#[cfg(unix)]
 impl AsFd for Liar {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.next.set(self.next.get() + 1);
-        self.readers[self.next.get() % self.readers.len()].as_fd()
+        self.next().as_fd()
+    }
+}
+
+#[cfg(windows)]
+impl AsSocket for Liar {
+    fn as_socket(&self) -> BorrowedSocket<'_> {
+        self.next().as_socket()
     }
 }
 
@@ -338,8 +404,7 @@ fn a_lying_source(backend: Backend) {
         let before = open_descriptors();
         for mode in [Mode::Level, Mode::Edge, Mode::Oneshot] {
             let poller = poller(backend);
-            let (readers, mut writers): (Vec<_>, Vec<_>) =
-                (0..3).map(|_| io::pipe().unwrap()).unzip();
+            let (readers, mut writers): (Vec<_>, Vec<_>) = (0..3).map(|_| pipe().unwrap()).unzip();
             let liar = Liar { readers, next: Cell::new(0) };
             let liar = poller.register(liar, Token(1), Interest::READABLE, mode).unwrap();
             writers[1].write_all(b"x").unwrap();
@@ -351,7 +416,7 @@ fn a_lying_source(backend: Backend) {
             // The descriptors are closed; nothing of it disturbs another object.
             drop(liar);
             look(&poller);
-            let (reader, mut writer) = io::pipe().unwrap();
+            let (reader, mut writer) = pipe().unwrap();
             let reader =
                 poller.register(reader, Token(2), Interest::READABLE, Mode::Level).unwrap();
             writer.write_all(b"x").unwrap();

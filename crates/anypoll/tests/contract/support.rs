@@ -210,9 +210,71 @@ pub(crate) fn sleeping<'scope, T: Send + 'scope>(
     thread
 }
 
+/// Starts a thread, and returns when it is in the system call of a wait (or has ended).
+#[cfg(windows)]
+pub(crate) fn sleeping<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    run: impl FnOnce() -> T + Send + 'scope,
+) -> ScopedJoinHandle<'scope, T> {
+    use windows_sys::Win32::System::Threading::GetCurrentThreadId;
+
+    let (tell, told) = mpsc::channel();
+    let thread = scope.spawn(move || {
+        // SAFETY: it has no conditions.
+        tell.send(unsafe { GetCurrentThreadId() }).unwrap();
+        run()
+    });
+    let id = told.recv().unwrap();
+    while !thread.is_finished() && !is_in_wait(id) {
+        thread::yield_now();
+    }
+    thread
+}
+
+/// Whether the thread's next instruction is behind the system call with which a poller waits.
+#[cfg(windows)]
+fn is_in_wait(thread: u32) -> bool {
+    use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
+    use windows_sys::Win32::System::Diagnostics::Debug as debug;
+    use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleA, GetProcAddress};
+    use windows_sys::Win32::System::Threading::{
+        OpenThread, ResumeThread, SuspendThread, THREAD_GET_CONTEXT, THREAD_SUSPEND_RESUME,
+    };
+
+    /// A function that makes a system call is not longer.
+    const LENGTH: u64 = 32;
+
+    /// What the call wants it to be.
+    #[repr(align(16))]
+    struct Aligned(debug::CONTEXT);
+
+    // SAFETY: the name is a C string. Every process has this library for all its life.
+    let ntdll = unsafe { GetModuleHandleA(c"ntdll.dll".as_ptr().cast()) };
+    // SAFETY: as above.
+    let call = unsafe { GetProcAddress(ntdll, c"NtRemoveIoCompletionEx".as_ptr().cast()) };
+    let call = call.unwrap() as usize as u64;
+    // SAFETY: it takes a number.
+    let thread = unsafe { OpenThread(THREAD_SUSPEND_RESUME | THREAD_GET_CONTEXT, 0, thread) };
+    if thread.is_null() {
+        return false;
+    }
+    // SAFETY: it has just been made, and nobody else knows of it.
+    let thread = unsafe { OwnedHandle::from_raw_handle(thread) };
+    let mut context = Aligned(debug::CONTEXT::default());
+    context.0.ContextFlags = debug::CONTEXT_CONTROL_AMD64;
+    // Nothing that the thread may have locked is asked for until it goes on.
+    // SAFETY: the handle is open.
+    unsafe { SuspendThread(thread.as_raw_handle()) };
+    // SAFETY: the handle is open, and there is room for the answer.
+    let done = unsafe { debug::GetThreadContext(thread.as_raw_handle(), &raw mut context.0) };
+    // SAFETY: the handle is open.
+    unsafe { ResumeThread(thread.as_raw_handle()) };
+    done != 0 && (call..call + LENGTH).contains(&context.0.Rip)
+}
+
 /// Starts a thread. Whether it sleeps cannot be seen here, so it gets time to: what a test shows does
 /// not depend on that, only which of two interleavings it is shown for.
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(any(target_os = "linux", windows)))]
 pub(crate) fn sleeping<'scope, T: Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
     run: impl FnOnce() -> T + Send + 'scope,

@@ -1,0 +1,132 @@
+//! What the kernel writes to, and when that is given back: polls that are taken back in flight.
+//!
+//! This program's allocator frees nothing. It fills what is given back with a pattern instead, so a
+//! late write of the kernel is seen, and it counts, so a leak is.
+
+#![cfg(windows)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::net::UdpSocket;
+use std::ptr;
+use std::slice;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::SeqCst};
+use std::thread;
+use std::time::Duration;
+
+use anypoll::{Events, Interest, Mode, Poller, Token};
+use windows_sys::Win32::System::Threading::{GetCurrentProcess, GetProcessHandleCount};
+
+const PATTERN: u8 = 0xa5;
+const ROOM: usize = 1 << 20;
+
+struct Kept;
+
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+static FREED: AtomicUsize = AtomicUsize::new(0);
+static PLACES: [AtomicPtr<u8>; ROOM] = [const { AtomicPtr::new(ptr::null_mut()) }; ROOM];
+static SIZES: [AtomicUsize; ROOM] = [const { AtomicUsize::new(0) }; ROOM];
+
+// SAFETY: it hands on what the system's gives, and gives none of it back.
+unsafe impl GlobalAlloc for Kept {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        LIVE.fetch_add(1, SeqCst);
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(1, SeqCst);
+        // SAFETY: it was allocated with this size, and nobody uses it any more.
+        unsafe { memory.write_bytes(PATTERN, layout.size()) };
+        let index = FREED.fetch_add(1, SeqCst);
+        if index < ROOM {
+            SIZES[index].store(layout.size(), SeqCst);
+            PLACES[index].store(memory, SeqCst);
+        }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Kept = Kept;
+
+/// Everything that was given back is as it was then.
+fn assert_untouched() {
+    assert!(FREED.load(SeqCst) < ROOM, "not all of it was watched");
+    for (place, size) in PLACES.iter().zip(&SIZES).take(FREED.load(SeqCst)) {
+        let (place, size) = (place.load(SeqCst), size.load(SeqCst));
+        // SAFETY: it was filled, and is never freed.
+        let bytes = unsafe { slice::from_raw_parts(place, size) };
+        assert!(bytes.iter().all(|byte| *byte == PATTERN), "{size} bytes: {bytes:x?}");
+    }
+}
+
+fn open_handles() -> u32 {
+    let mut count = 0;
+    // SAFETY: it has no conditions.
+    let process = unsafe { GetCurrentProcess() };
+    // SAFETY: there is room for the answer.
+    assert_ne!(unsafe { GetProcessHandleCount(process, &raw mut count) }, 0);
+    count
+}
+
+const MODES: [Mode; 3] = [Mode::Level, Mode::Edge, Mode::Oneshot];
+
+/// More sockets than share a helper, asked about and taken back by several threads while others wait.
+fn cancel_in_flight() {
+    const THREADS: usize = 4;
+    const SOCKETS: usize = 40;
+    let poller = Poller::new().unwrap();
+    let done = AtomicBool::new(false);
+    let work = |thread: usize| {
+        for round in 0..10 {
+            let register = |i| {
+                let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+                let (token, mode) = (Token(thread * SOCKETS + i), MODES[(i + round) % 3]);
+                poller.register(socket, token, Interest::READABLE, mode).unwrap()
+            };
+            let sockets: Vec<_> = (0..SOCKETS).map(register).collect();
+            for socket in &sockets {
+                socket.set_interest(Interest::READABLE | Interest::WRITABLE).unwrap();
+                socket.set_interest(Interest::PRIORITY).unwrap();
+                socket.set_interest(Interest::READABLE).unwrap();
+            }
+            // Some answer while they are taken back.
+            for socket in sockets.iter().step_by(3) {
+                let socket = socket.get_ref();
+                socket.send_to(b"x", socket.local_addr().unwrap()).unwrap();
+            }
+            for (i, socket) in sockets.into_iter().enumerate() {
+                if i % 2 == 0 { drop(socket) } else { drop(socket.into_inner()) }
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut events = Events::with_capacity(16);
+                while !done.load(SeqCst) {
+                    poller.wait(&mut events, Some(Duration::from_millis(1))).unwrap();
+                }
+            });
+        }
+        let work = &work;
+        let workers: Vec<_> = (0..THREADS).map(|n| scope.spawn(move || work(n))).collect();
+        workers.into_iter().for_each(|worker| worker.join().unwrap());
+        done.store(true, SeqCst);
+    });
+    let mut events = Events::with_capacity(16);
+    poller.wait(&mut events, Some(Duration::ZERO)).unwrap();
+    assert!(events.is_empty(), "{events:?}");
+}
+
+#[test]
+fn cancel_in_flight_with_a_shared_helper() {
+    // What the first time leaves behind is Winsock's and the threads'.
+    cancel_in_flight();
+    let before = (LIVE.load(SeqCst), open_handles());
+    for _ in 0..3 {
+        cancel_in_flight();
+    }
+    assert_eq!((LIVE.load(SeqCst), open_handles()), before);
+    assert_untouched();
+}
