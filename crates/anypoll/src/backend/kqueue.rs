@@ -367,7 +367,9 @@ impl Kqueue {
 
 /// The errors of the kernels for an object, or a direction of one, that they cannot watch.
 fn refusal(errno: Errno) -> io::Error {
-    if [Errno::INVAL, Errno::NODEV, Errno::OPNOTSUPP, Errno::NOTSUP].contains(&errno) {
+    // PERM is what older kernels say.
+    let errors = [Errno::INVAL, Errno::NODEV, Errno::OPNOTSUPP, Errno::NOTSUP, Errno::PERM];
+    if errors.contains(&errno) {
         return io::Error::new(
             io::ErrorKind::Unsupported,
             "kqueue cannot watch this object in this direction (of a terminal on macOS: open it \
@@ -408,7 +410,12 @@ impl Selector for Kqueue {
             // A user filter belongs to no descriptor.
             let _ = self.submit(fd, *old, filters::changes(Some(*old), None));
         }
-        let new = self.apply(fd, None, (token, interest, mode))?;
+        let new = match self.apply(fd, None, (token, interest, mode)) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported && sys::is_null(fd) => {
+                return Err(AddError::AlwaysReady);
+            }
+            made => made?,
+        };
         table.insert(fd.as_raw_fd(), new);
         Ok(())
     }

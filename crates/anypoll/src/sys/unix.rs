@@ -1,8 +1,9 @@
 //! Unix.
 
+use std::fs::{self, Metadata};
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::time::SystemTime;
 
 use super::fd::metadata;
@@ -30,6 +31,14 @@ pub(crate) struct Identity {
 pub(crate) fn identity(fd: BorrowedFd<'_>) -> io::Result<Identity> {
     let of = metadata(fd)?;
     Ok(Identity { device: of.dev(), inode: of.ino(), created: of.created().ok() })
+}
+
+/// Whether it is `/dev/null`, which never blocks, and which not every kernel can watch.
+#[allow(dead_code, reason = "epoll says so itself, and poll(2) can watch it")]
+pub(crate) fn is_null(fd: BorrowedFd<'_>) -> bool {
+    let device = |of: Metadata| of.file_type().is_char_device().then(|| of.rdev());
+    let this = metadata(fd).ok().and_then(device);
+    this.is_some() && this == fs::metadata("/dev/null").ok().and_then(device)
 }
 
 /// Whether a descriptor that was duplicated before still names the same object.
