@@ -54,7 +54,6 @@
 //!   where there is epoll or kqueue, illumos excepted, whose event ports have none.
 //! - The sockets of the feature `net` are missing on WASI 0.1 and Hermit, which socket2 does not know.
 //! - [`Waker`] is there on WASI too, for the one thread that there is.
-//! - The interests `AIO` and `LIO` of kqueue are not here yet.
 //!
 //! The optional parts are listed in [`features`]; [`guide`] shows a whole program.
 //!
