@@ -152,6 +152,16 @@ fn run(options: &Options, arguments: &str) -> Result<(), String> {
     for runtime in runtimes::RUNTIMES.iter().filter(|_| options.runtimes) {
         runtimes.push(runtime.measure(&effort, filter)?);
     }
+    let has_runtimes = runtimes.iter().any(|runtime| !runtime.rows.is_empty());
+    if sections.is_empty()
+        && idle.is_none()
+        && bytes.is_none()
+        && counts.is_none()
+        && builds.is_empty()
+        && !has_runtimes
+    {
+        return Err(format!("nothing has \"{filter}\" in its name\n\n{HELP}"));
+    }
     let report = Report {
         machine: report::machine(),
         versions: versions()?,

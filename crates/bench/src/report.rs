@@ -315,7 +315,7 @@ impl Report {
             plots.push(Plot {
                 section: sections::CHAIN,
                 file: "chain",
-                title: "An event's time over that in a hand-written epoll loop",
+                title: "An event's time over that in a hand-written epoll loop, the line at 1",
                 picture: Picture::Lines(panels),
             });
         }
@@ -396,7 +396,7 @@ impl Plot {
                 plots::lines(path, self.title, x, y, panels)
             }
             Picture::Ratios(groups) => {
-                let x = "times as long as anypoll (right of 1: anypoll is the faster); \
+                let x = "times as long as with anypoll (right of 1: anypoll is the faster); \
                          thin line: quartiles";
                 plots::ratios(path, self.title, x, groups)
             }
