@@ -55,14 +55,14 @@ impl Report {
             out,
             "Made by `{}`. {}\n\n{}\n\n\
              The column anypoll is its time for one operation. The others are a peer's time over \
-             anypoll's, so **above 1 anypoll is the faster**: the peers take turns at the same work, \
-             only times of one round are divided, and the figure is the median of these ratios, \
-             with its quartiles behind it. `libc::epoll_wait` is a loop written by hand, the floor: \
-             what the kernel itself asks for. All watch raw descriptors (anypoll by `Poller::add`, mio by \
-             `SourceFd`), for reading. **Bold**: a goal is missed; *slanted*: anypoll is \
-             behind in three of four rounds. Both have their reason below the table. –: the peer \
-             cannot (mio has the mode edge alone, libuv and libev have level alone, and only some \
-             can what a section is about).\n",
+             anypoll's, so **above 1 anypoll is the faster**: the peers take turns at the same \
+             work, only times of one round are divided, and the figure is the median of these \
+             ratios, with its quartiles behind it. `libc::epoll_wait` is a loop written by hand, \
+             the floor: what the kernel itself asks for. All watch raw descriptors (anypoll by \
+             `Poller::add`, mio by `SourceFd`), for reading. **Bold**: a goal is missed; \
+             *slanted*: anypoll is behind in three of four rounds. Both have their reason below \
+             the table. –: the peer cannot (mio has the mode edge alone, libuv and libev have \
+             level alone, and only some can what a section is about).\n",
             self.command, self.machine, self.versions
         )?;
         for left_out in &self.left_out {
