@@ -36,20 +36,19 @@ const fn column(tool: Tool, title: &'static str, work: &'static str) -> Column {
     Column { tool, title, work, per: 1.0, other: 0.0 }
 }
 
+const OBJECT: &str = "an object, begun and ended to be watched, and a look between";
+
 pub(crate) const COLUMNS: &[Column] = &[
-    // Without those that write and read the byte; without the look.
+    // Without those that write and read the byte.
     Column { other: 2.0, ..column(SystemCalls, "a wait that brings one event", "event") },
     column(SystemCalls, "a wait that times out", "timeout"),
     column(SystemCalls, "a connection, both ends", "connection"),
-    Column {
-        other: 1.0,
-        ..column(SystemCalls, "an object, begun and ended to be watched", "object")
-    },
+    column(SystemCalls, OBJECT, "object"),
     column(SystemCalls, "a wake and the wait that reports it", "wake"),
     column(SystemCalls, "ten wakes and their wait", "wakes"),
     column(Instructions, "an event, one a wait", "event"),
     Column { per: 64.0, ..column(Instructions, "an event, 64 a wait", "events") },
-    column(Instructions, "an object, begun and ended to be watched, and a look between", "object"),
+    column(Instructions, OBJECT, "object"),
     column(Instructions, "a wake and the wait that reports it", "wake"),
     column(Allocations, "a wait that brings one event", "event"),
     column(Allocations, "a connection", "connection"),

@@ -13,7 +13,7 @@ use anypoll::{Interest, Token};
 
 use crate::measure::{Effort, FLOOR_AND_MIO, Row, Spread, order, spread};
 use crate::peers::{self, Mode, Peer};
-use crate::sections::grouped;
+use crate::sections::{REGISTERING, grouped};
 use crate::workloads::{Pipe, pipes, ring};
 
 pub(crate) const MANY: usize = 100_000;
@@ -118,7 +118,7 @@ pub(crate) fn measure(effort: &Effort, limit: usize) -> Result<Idle, String> {
     let row = |name: String, goals, times: Vec<Vec<f64>>, modes: Option<Mode>| Row {
         name,
         goals,
-        reason: "",
+        reason: if modes.is_none() { REGISTERING } else { "" },
         times: entries
             .iter()
             .zip(times)

@@ -26,10 +26,13 @@ use measure::Effort;
 use report::{Measured, Report};
 
 const HELP: &str = "\
-usage: cargo run --release -p bench [--features c-peers] -- [--quick] [--filter TEXT] [--runtimes] [--write]
+usage: cargo run --release -p bench [--features c-peers] --
+           [--quick] [--filter TEXT] [--runtimes] [--write]
 
-  --features c-peers  libuv, libev and libevent, too: apt-get install libuv1-dev libev-dev libevent-dev
-  --quick             half a minute: fewer rounds of less work; counts and builds only if filtered for
+  --features c-peers  libuv, libev and libevent, too:
+                      apt-get install libuv1-dev libev-dev libevent-dev
+  --quick             half a minute: fewer rounds of less work; counts and builds only if
+                      filtered for
   --filter TEXT       only rows whose section or name has this in it
                       (also: \"idle\", \"bytes\", \"counts\", \"builds\")
   --runtimes          tokio and smol, too, over their own poller and over our drop-in; they are
@@ -37,7 +40,8 @@ usage: cargo run --release -p bench [--features c-peers] -- [--quick] [--filter 
   --write             puts the report into docs/performance.md, pictures and JSON into
                       docs/performance
 
-For its own use: --loop PEER WORK TIMES, which tools count, and --hold, which keeps descriptors open.";
+For its own use: --loop PEER WORK TIMES, which tools count, and --hold, which keeps descriptors
+open.";
 
 #[derive(Default)]
 struct Options {
@@ -98,6 +102,9 @@ fn options(mut words: &[&str]) -> Result<Options, String> {
 }
 
 fn run(options: &Options, arguments: &str) -> Result<(), String> {
+    if options.write && cfg!(debug_assertions) {
+        return Err("figures worth writing down take `cargo run --release`".into());
+    }
     let filter = options.filter.as_str();
     let effort = if options.quick {
         Effort { for_each: Duration::from_millis(100), at_least: 1, divisor: 10 }
@@ -151,6 +158,16 @@ fn run(options: &Options, arguments: &str) -> Result<(), String> {
     let mut runtimes = Vec::new();
     for runtime in runtimes::RUNTIMES.iter().filter(|_| options.runtimes) {
         runtimes.push(runtime.measure(&effort, filter)?);
+    }
+    let has_runtimes = runtimes.iter().any(|runtime| !runtime.rows.is_empty());
+    if sections.is_empty()
+        && idle.is_none()
+        && bytes.is_none()
+        && counts.is_none()
+        && builds.is_empty()
+        && !has_runtimes
+    {
+        return Err(format!("nothing has \"{filter}\" in its name\n\n{HELP}"));
     }
     let report = Report {
         machine: report::machine(),
@@ -219,7 +236,8 @@ fn c_versions() -> [String; 0] {
 fn command(arguments: &str) -> String {
     let features = if cfg!(feature = "c-peers") { " --features c-peers" } else { "" };
     let arguments = if arguments.is_empty() { String::new() } else { format!(" -- {arguments}") };
-    format!("cargo run --release -p bench{features}{arguments}")
+    let release = if cfg!(debug_assertions) { "" } else { " --release" };
+    format!("cargo run{release} -p bench{features}{arguments}")
 }
 
 fn left_out(options: &Options) -> Vec<String> {

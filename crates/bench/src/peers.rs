@@ -368,7 +368,9 @@ impl Peer for Calloop {
             Mode::Edge => calloop::Mode::Edge,
             Mode::Oneshot => calloop::Mode::OneShot,
         };
-        // SAFETY: what is added is removed while it is open, or the source is never touched again.
+        // SAFETY: what is added is removed while it is open, but for idle objects that another
+        // process holds open: of those only the number is used again, for an `epoll_ctl` that
+        // finds nothing under it.
         let owned = unsafe { BorrowedFd::borrow_raw(fd.as_raw_fd()) };
         let source = calloop::generic::Generic::new(owned, calloop::Interest::READ, mode);
         let push = move |_: calloop::Readiness, _: &mut _, ready: &mut Vec<usize>| {

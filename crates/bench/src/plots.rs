@@ -126,7 +126,7 @@ pub(crate) type Group = (String, Vec<(&'static str, Spread)>);
 /// Ratios on a logarithmic axis, each drawn from 1 to its median, with its quartiles.
 pub(crate) fn ratios(path: &str, title: &str, x: &str, groups: &[Group]) -> Result {
     const STEP: i32 = 13;
-    const LEFT: i32 = 270;
+    const LEFT: i32 = 300;
     const RIGHT: i32 = 930;
     const TOP: i32 = 48;
     let peers = in_order(groups.iter().flat_map(|(_, ratios)| ratios).map(|(peer, _)| *peer));

@@ -55,13 +55,14 @@ impl Report {
             out,
             "Made by `{}`. {}\n\n{}\n\n\
              The column anypoll is its time for one operation. The others are a peer's time over \
-             anypoll's, so **above 1 anypoll is the faster**: the peers take turns at the same work, \
-             only times of one round are divided, and the figure is the median of these ratios, \
-             with its quartiles behind it. `libc::epoll_wait` is a loop written by hand, the floor: \
-             what the kernel itself asks for. **Bold**: a goal is missed; *slanted*: anypoll is \
-             behind in three of four rounds. Both have their reason below the table. –: the peer \
-             cannot (mio has the mode edge alone, libuv and libev have level alone, and only some \
-             can what a section is about).\n",
+             anypoll's, so **above 1 anypoll is the faster**: the peers take turns at the same \
+             work, only times of one round are divided, and the figure is the median of these \
+             ratios, with its quartiles behind it. `libc::epoll_wait` is a loop written by hand, \
+             the floor: what the kernel itself asks for. All watch raw descriptors (anypoll by \
+             `Poller::add`, mio by `SourceFd`), for reading. **Bold**: a goal is missed; \
+             *slanted*: anypoll is behind in three of four rounds. Both have their reason below \
+             the table. –: the peer cannot (mio has the mode edge alone, libuv and libev have \
+             level alone, and only some can what a section is about).\n",
             self.command, self.machine, self.versions
         )?;
         for left_out in &self.left_out {
@@ -315,7 +316,7 @@ impl Report {
             plots.push(Plot {
                 section: sections::CHAIN,
                 file: "chain",
-                title: "An event's time over that in a hand-written epoll loop",
+                title: "An event's time over that in a hand-written epoll loop, the line at 1",
                 picture: Picture::Lines(panels),
             });
         }
@@ -396,7 +397,7 @@ impl Plot {
                 plots::lines(path, self.title, x, y, panels)
             }
             Picture::Ratios(groups) => {
-                let x = "times as long as anypoll (right of 1: anypoll is the faster); \
+                let x = "times as long as with anypoll (right of 1: anypoll is the faster); \
                          thin line: quartiles";
                 plots::ratios(path, self.title, x, groups)
             }

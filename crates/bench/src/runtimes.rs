@@ -8,6 +8,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use crate::measure::{Effort, Spread, order, spread};
 use crate::programs::{Package, crates};
+use crate::sections::grouped;
 
 pub(crate) struct Runtime {
     pub(crate) name: &'static str,
@@ -140,7 +141,10 @@ fn describe(runtime: &str, workload: &str) -> String {
     let words: Vec<_> = workload.split(' ').collect();
     let threads = if words[2] == "1" { "1 thread" } else { "2 threads" };
     match words[0] {
-        "echo" => format!("{runtime}: TCP echo, connections: {}, {threads}", words[1]),
+        "echo" => {
+            let connections = grouped(words[1].parse().expect("it is a number"));
+            format!("{runtime}: TCP echo, connections: {connections}, {threads}")
+        }
         "churn" => format!("{runtime}: TCP churn, {} at a time, {threads}", words[1]),
         _ => format!("{runtime}: wakes between two threads"),
     }

@@ -93,7 +93,7 @@ fn chain(limit: usize, divisor: usize) -> Section {
 }
 
 fn sockets(limit: usize, divisor: usize) -> Section {
-    let most = 5_000.min(longest(limit) / 2);
+    let most = 5_000.min(longest(limit));
     let echo = |count, mode| {
         let exchanges = (10_000 / divisor).max(count);
         let work = Work::Echo { connections: connections(count), exchanges, mode };
@@ -224,16 +224,16 @@ fn several_threads(divisor: usize) -> Section {
     }
 }
 
+pub(crate) const REGISTERING: &str = "Adding looks into the table of objects that are always ready, \
+    behind a lock: one of them may have been closed under the same number. libev never tells the \
+    kernel that an object is not watched any more, and makes half of the calls.";
+
 fn registration(limit: usize) -> Section {
     let count = 2 * longest(limit);
     let row = |mode| {
         let work = Work::Register { objects: objects(count), mode };
         let name = format!("begin and end to watch, {} objects, {mode}", grouped(count));
-        Workload::new(name, work).reason(
-            "Adding looks into the table of objects that are always ready, behind a lock: one of \
-             them may have been closed under the same number. libev never tells the kernel that an \
-             object is not watched any more, and makes half of the calls.",
-        )
+        Workload::new(name, work).reason(REGISTERING)
     };
     Section {
         title: "Registration",
