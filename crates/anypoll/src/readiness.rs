@@ -216,14 +216,14 @@ impl<E: Record> Readiness<E> {
         let (first, bit) = (*cursor / WORD, *cursor % WORD);
         let mut left = 0;
         // The word in which the cursor stands is visited twice: from there on, and up to there.
-        for step in 0..=words.len() {
-            let Some(nth) = (first + step).checked_rem(words.len()) else { break };
+        let order = (first..words.len()).chain(0..first + usize::from(bit > 0));
+        for (step, nth) in order.enumerate() {
             if pending & group(nth) == 0 {
                 continue;
             }
             let part = match step {
                 0 => usize::MAX << bit,
-                n if n == words.len() => !(usize::MAX << bit),
+                _ if nth == first => !(usize::MAX << bit),
                 _ => usize::MAX,
             };
             let mut set = words[nth].load(Acquire) & part;
