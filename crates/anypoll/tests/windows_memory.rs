@@ -144,8 +144,29 @@ fn cancel_in_flight() {
     assert!(events.is_empty(), "{events:?}");
 }
 
+/// Of an object that lives on, too: the next wait collects what was taken back.
+fn nothing_is_left_of_a_removal() {
+    let poller = Poller::new().unwrap();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mut events = Events::with_capacity(16);
+    let mut come_and_go = || {
+        drop(poller.register(&socket, Token(1), Interest::READABLE, MODES[0]).unwrap());
+        let registered = poller.register(&socket, Token(1), Interest::READABLE, MODES[0]).unwrap();
+        poller.wait(&mut events, Some(Duration::ZERO)).unwrap();
+        drop(registered);
+        poller.wait(&mut events, Some(Duration::ZERO)).unwrap();
+        assert!(events.is_empty(), "{events:?}");
+    };
+    (0..10).for_each(|_| come_and_go());
+    let before = LIVE.load(SeqCst);
+    (0..100).for_each(|_| come_and_go());
+    // Some may be on their way, but not one each time.
+    assert!(LIVE.load(SeqCst) < before + 20, "{} of {before}", LIVE.load(SeqCst));
+}
+
 #[test]
 fn cancel_in_flight_with_a_shared_helper() {
+    nothing_is_left_of_a_removal();
     // What the first time leaves behind is Winsock's and the threads'.
     cancel_in_flight();
     let before = (LIVE.load(SeqCst), open_descriptors());
