@@ -88,7 +88,7 @@ fn cancel_in_flight() {
     const SOCKETS: usize = 40;
     let poller = Poller::new().unwrap();
     let done = AtomicBool::new(false);
-    let events = [const { () }; THREADS].map(|()| event());
+    let events = [(); THREADS].map(|()| event());
     let work = |thread: usize| {
         for round in 0..10 {
             let register = |i| {
