@@ -261,7 +261,6 @@ impl NamedPipe {
         if unsafe { DisconnectNamedPipe(pipe.handle.as_raw_handle()) } == 0 {
             return Err(io::Error::last_os_error());
         }
-        state.probe = state.probe.forget();
         state.write_error = None;
         if state.write == Writing::InFlight {
             state.write = Writing::Outdated;
