@@ -14,19 +14,19 @@
 //!
 //! ```
 //! use polling::{Event, Events, Poller};
-//! use std::io::Write;
+//! use std::net::UdpSocket;
 //!
-//! let (reader, mut writer) = std::io::pipe()?;
+//! let socket = UdpSocket::bind("127.0.0.1:0")?;
 //! let poller = Poller::new()?;
 //! // SAFETY: it is deleted below, before it is dropped.
-//! unsafe { poller.add(&reader, Event::readable(7))? };
+//! unsafe { poller.add(&socket, Event::readable(7))? };
 //!
-//! writer.write_all(b"ready")?;
+//! socket.send_to(b"ready", socket.local_addr()?)?;
 //! let mut events = Events::new();
 //! poller.wait(&mut events, None)?;
 //! assert!(events.iter().any(|event| event.key == 7 && event.readable));
 //!
-//! poller.delete(&reader)?;
+//! poller.delete(&socket)?;
 //! # std::io::Result::Ok(())
 //! ```
 //!

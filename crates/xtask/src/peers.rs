@@ -185,6 +185,10 @@ const HANDSHAKE: &str = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrad
     Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
 
+/// smol's examples have an identity that OpenSSL 3 reads only so.
+const WITH_OLD_CIPHERS: &str = "openssl_conf = all\n[all]\nproviders = providers\n[providers]\n\
+    default = on\nlegacy = on\n[on]\nactivate = 1\n";
+
 const FOR_AN_ANSWER: Duration = Duration::from_secs(20);
 const FOR_A_PROGRAM: Duration = Duration::from_secs(300);
 const FOR_ONE_TEST: Duration = Duration::from_secs(60);
@@ -299,6 +303,7 @@ struct Side<'a> {
     folder: PathBuf,
     target: PathBuf,
     log: PathBuf,
+    openssl: PathBuf,
     /// The test programs that cargo is to build, and whether each is of the standard harness.
     programs: BTreeMap<String, bool>,
     examples: BTreeSet<String>,
@@ -371,13 +376,15 @@ impl<'a> Side<'a> {
             output(cargo(&folder).args(["update", "-p", &format!("{}@{version}", peer.over)]))?;
         }
         let replaced = format!("{}@{}", peer.over, version.split('.').next().unwrap_or_default());
+        let openssl = root.join("openssl.cnf");
+        fs::write(&openssl, WITH_OLD_CIPHERS)?;
         let log = side.join(format!("{}.log", peer.name));
         File::create(&log)?;
         let programs = programs(&manifest);
         let examples = names(&manifest, "example").filter(|_| peer.examples.is_some()).collect();
         // What does not depend on the replaced crate is built once for both sides.
         let target = root.join("target");
-        Ok(Self { peer, name, folder, target, log, programs, examples, replaced })
+        Ok(Self { peer, name, folder, target, log, openssl, programs, examples, replaced })
     }
 
     fn cargo(&self) -> Command {
@@ -500,6 +507,7 @@ impl<'a> Side<'a> {
             .args(args)
             .current_dir(&self.folder)
             .env("CARGO_MANIFEST_DIR", &self.folder)
+            .env("OPENSSL_CONF", &self.openssl)
             // As a terminal with nobody at it: neither input nor an end, while `child` lives.
             .stdin(Stdio::piped())
             .stdout(self.append()?)

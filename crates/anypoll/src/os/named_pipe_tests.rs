@@ -229,7 +229,10 @@ fn one_client_after_another() {
         would_block(server.try_io(W, NamedPipe::connect));
         let mut client = client(&name);
         if round % 2 == 0 {
-            wait_for(&poller, Event::is_writable);
+            wait_for(&poller, |event| {
+                assert!(!event.is_read_closed(), "that was the client before");
+                event.is_writable()
+            });
             server.get_ref().connect().unwrap();
         }
         server.set_interest(R | W).unwrap();
@@ -243,6 +246,11 @@ fn one_client_after_another() {
         assert_eq!((&server).write(&[0; MUCH]).unwrap(), MUCH);
         server.get_ref().disconnect().unwrap();
         assert!(client.read(&mut buf).is_err());
+        if round % 4 == 1 {
+            // Nobody is there.
+            server.set_interest(R | W).unwrap();
+            wait_for(&poller, Event::is_read_closed);
+        }
     }
 }
 

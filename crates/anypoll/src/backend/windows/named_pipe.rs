@@ -173,6 +173,16 @@ enum Probe {
     Ended,
 }
 
+impl Probe {
+    /// For when the peer is not that one any more.
+    fn forget(self) -> Self {
+        match self {
+            Self::InFlight | Self::Outdated => Self::Outdated,
+            Self::Idle | Self::Ready | Self::Ended => Self::Idle,
+        }
+    }
+}
+
 impl NamedPipe {
     /// The server's end of a pipe at `name`, which begins with `\\.\pipe\`, for one client: it is
     /// duplex, in byte mode, with buffers of 64 KiB, and any number of others may be made at the
@@ -226,6 +236,7 @@ impl NamedPipe {
         match begun {
             Ok(Begun::InFlight) => {
                 state.connecting = true;
+                state.probe = state.probe.forget();
                 return Err(io::ErrorKind::WouldBlock.into());
             }
             Ok(Begun::Done) => {}
@@ -250,10 +261,6 @@ impl NamedPipe {
         if unsafe { DisconnectNamedPipe(pipe.handle.as_raw_handle()) } == 0 {
             return Err(io::Error::last_os_error());
         }
-        state.probe = match state.probe {
-            Probe::InFlight | Probe::Outdated => Probe::Outdated,
-            Probe::Idle | Probe::Ready | Probe::Ended => Probe::Idle,
-        };
         state.write_error = None;
         if state.write == Writing::InFlight {
             state.write = Writing::Outdated;
