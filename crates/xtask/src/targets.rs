@@ -46,16 +46,12 @@ enum Std {
     Source,
 }
 
+/// What of our library and of the drop-ins is linted.
 #[derive(Clone, Copy)]
-enum Lint {
-    /// Our library and the drop-ins, with their tests.
-    All,
-    /// Our library with its tests, and the drop-ins.
-    Tests,
-    /// Our library with its examples, and the drop-ins.
-    Libraries,
-    /// Our library with these features.
-    Lib(&'static str),
+struct Lint {
+    name: &'static str,
+    ours: &'static [&'static str],
+    drop_ins: Option<&'static str>,
 }
 
 #[derive(Clone, Copy)]
@@ -73,9 +69,14 @@ enum Run {
     Wine,
 }
 
-const EVERYTHING: Lint = Lint::Lib("channel,net");
+const ALL: Lint = Lint { name: "all", ours: &["--all-targets"], drop_ins: Some("--all-targets") };
+const TESTS_TOO: Lint = Lint { name: "tests", ours: &["--all-targets"], drop_ins: Some("--lib") };
+const EXAMPLES_TOO: Lint =
+    Lint { name: "libs", ours: &["--lib", "--examples"], drop_ins: Some("--lib") };
+const LIBRARY: Lint =
+    Lint { name: "lib", ours: &["--lib", "--features", "channel,net"], drop_ins: None };
 /// socket2 does not know the system.
-const NO_SOCKET2: Lint = Lint::Lib("channel");
+const NO_SOCKET2: Lint = Lint { ours: &["--lib", "--features", "channel"], ..LIBRARY };
 
 impl Target {
     const fn new(triple: &'static str, lint: Lint) -> Self {
@@ -96,44 +97,44 @@ impl Target {
 }
 
 const TARGETS: &[Target] = &[
-    Target::new("aarch64-apple-darwin", Lint::Libraries).linked("aarch64-macos"),
-    Target::new("x86_64-apple-darwin", Lint::Libraries).linked("x86_64-macos"),
-    Target::new("aarch64-apple-ios", Lint::Libraries),
-    Target::new("x86_64-unknown-freebsd", Lint::Libraries).linked("x86_64-freebsd"),
-    Target::new("x86_64-unknown-netbsd", Lint::Libraries).linked("x86_64-netbsd"),
-    Target::new("x86_64-unknown-openbsd", Lint::Libraries).built().linked("x86_64-openbsd"),
-    Target::new("x86_64-unknown-dragonfly", Lint::Libraries).built(),
-    Target::new("x86_64-unknown-illumos", Lint::Libraries),
-    Target::new("x86_64-pc-solaris", Lint::Libraries).built(),
-    Target::new("x86_64-pc-windows-gnu", EVERYTHING).run(Run::Wine),
-    Target::new("x86_64-pc-windows-msvc", EVERYTHING),
+    Target::new("aarch64-apple-darwin", EXAMPLES_TOO).linked("aarch64-macos"),
+    Target::new("x86_64-apple-darwin", EXAMPLES_TOO).linked("x86_64-macos"),
+    Target::new("aarch64-apple-ios", EXAMPLES_TOO),
+    Target::new("x86_64-unknown-freebsd", EXAMPLES_TOO).linked("x86_64-freebsd"),
+    Target::new("x86_64-unknown-netbsd", EXAMPLES_TOO).linked("x86_64-netbsd"),
+    Target::new("x86_64-unknown-openbsd", EXAMPLES_TOO).built().linked("x86_64-openbsd"),
+    Target::new("x86_64-unknown-dragonfly", EXAMPLES_TOO).built(),
+    Target::new("x86_64-unknown-illumos", EXAMPLES_TOO),
+    Target::new("x86_64-pc-solaris", EXAMPLES_TOO).built(),
+    Target::new("x86_64-pc-windows-gnu", LIBRARY).run(Run::Wine),
+    Target::new("x86_64-pc-windows-msvc", LIBRARY),
     Target::new("wasm32-wasip1", NO_SOCKET2).run(Run::Wasm),
-    Target::new("wasm32-wasip2", EVERYTHING).run(Run::Wasm),
-    Target::new("aarch64-linux-android", Lint::Libraries),
-    Target::new("x86_64-unknown-fuchsia", EVERYTHING),
-    Target::new("x86_64-unknown-redox", EVERYTHING),
-    Target::new("x86_64-unknown-haiku", EVERYTHING).built(),
+    Target::new("wasm32-wasip2", LIBRARY).run(Run::Wasm),
+    Target::new("aarch64-linux-android", EXAMPLES_TOO),
+    Target::new("x86_64-unknown-fuchsia", LIBRARY),
+    Target::new("x86_64-unknown-redox", LIBRARY),
+    Target::new("x86_64-unknown-haiku", LIBRARY).built(),
     Target::new("x86_64-unknown-hermit", NO_SOCKET2).built(),
-    Target::new("riscv32imc-esp-espidf", EVERYTHING).built(),
-    Target::new("x86_64-unknown-linux-musl", Lint::Tests).run(Run::Tests {
+    Target::new("riscv32imc-esp-espidf", LIBRARY).built(),
+    Target::new("x86_64-unknown-linux-musl", TESTS_TOO).run(Run::Tests {
         prefix: "x86_64-linux-gnu",
         packages: "gcc",
         runner: "env",
         boots: true,
     }),
-    Target::new("i686-unknown-linux-gnu", Lint::All).run(Run::Tests {
+    Target::new("i686-unknown-linux-gnu", ALL).run(Run::Tests {
         prefix: "i686-linux-gnu",
         packages: "gcc-i686-linux-gnu libc6-dev-i386-cross",
         runner: "/usr/i686-linux-gnu/lib/ld-linux.so.2",
         boots: false,
     }),
-    Target::new("aarch64-unknown-linux-gnu", Lint::All).run(Run::Tests {
+    Target::new("aarch64-unknown-linux-gnu", ALL).run(Run::Tests {
         prefix: "aarch64-linux-gnu",
         packages: "gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static",
         runner: "qemu-aarch64-static -L /usr/aarch64-linux-gnu",
         boots: false,
     }),
-    Target::new("s390x-unknown-linux-gnu", Lint::All).run(Run::Tests {
+    Target::new("s390x-unknown-linux-gnu", ALL).run(Run::Tests {
         prefix: "s390x-linux-gnu",
         packages: "gcc-s390x-linux-gnu libc6-dev-s390x-cross qemu-user-static",
         runner: "qemu-s390x-static -L /usr/s390x-linux-gnu",
@@ -383,36 +384,18 @@ impl Machine {
 
     fn lint(&self, target: &Target) -> Result<Cell> {
         let mut ours = self.cargo(target, &self.library()?, "clippy");
-        let mut drop_ins = self.cargo(target, &self.workspace, "clippy");
-        drop_ins.args(["--package", "mio", "--package", "polling"]);
-        let (words, with_drop_ins) = match target.lint {
-            Lint::All => {
-                ours.arg("--all-targets");
-                drop_ins.arg("--all-targets");
-                ("all", true)
-            }
-            Lint::Tests => {
-                ours.arg("--all-targets");
-                drop_ins.arg("--lib");
-                ("tests", true)
-            }
-            Lint::Libraries => {
-                ours.args(["--lib", "--examples"]);
-                drop_ins.arg("--lib");
-                ("libs", true)
-            }
-            Lint::Lib(features) => {
-                ours.args(["--lib", "--features", features]);
-                ("lib", false)
-            }
-        };
+        ours.args(target.lint.ours);
         let mut commands = vec![ours];
-        commands.extend(with_drop_ins.then_some(drop_ins));
+        if let Some(what) = target.lint.drop_ins {
+            let mut drop_ins = self.cargo(target, &self.workspace, "clippy");
+            drop_ins.args(["--package", "mio", "--package", "polling", what]);
+            commands.push(drop_ins);
+        }
         for command in &mut commands {
             // Some systems' thread-locals are expanded in a way that the lint takes for the user's.
             command.args(["--", "-D", "warnings", "-A", "clippy::missing_const_for_thread_local"]);
         }
-        self.step(target, "lint", commands, |_| words.into())
+        self.step(target, "lint", commands, |_| target.lint.name.into())
     }
 
     /// Our library in a package without the dependencies that take [`LONG_TO_BUILD`].
