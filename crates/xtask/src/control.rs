@@ -46,8 +46,8 @@ const WRONG_TOKEN: Fault = Fault {
     lane: "",
     file: "crates/anypoll/src/backend/poll.rs",
     old: "Event::new(object.token, conditions)",
-    new: "Event::new(crate::Token(99), conditions)",
-    seen: "99",
+    new: "Event::new(crate::Token(987_654_321), conditions)",
+    seen: "987654321",
 };
 
 /// Where what depends on the system is, for the lint lane: each file gets a type error.
