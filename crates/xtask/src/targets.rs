@@ -465,12 +465,16 @@ impl Machine {
         self.have_python("ziglang")?;
         let linker = self.root.join(format!("zig-{zig}"));
         let python = self.root.join("python/bin/python");
-        // What rustc asks of another linker, and the libraries that zig does not bring.
+        // What rustc asks of another linker, and the libraries that zig does not bring. OpenBSD's
+        // unwinder is in its C++ library, which zig would compile.
         let script = format!(
             "#!/bin/bash\nargs=()\nfor arg; do case $arg in\n\
              --target=*|-m64|-Wl,-O1|-lkvm|-lmemstat|-lprocstat|-ldevstat|-lexecinfo|-liconv) ;;\n\
+             -lc++abi) args+=(-lunwind) ;;\n\
              *) args+=(\"$arg\") ;;\nesac; done\n\
+             export ZIG_GLOBAL_CACHE_DIR={}\n\
              exec {} -m ziglang cc -target {zig} \"${{args[@]}}\"\n",
+            self.root.join("zig-cache").display(),
             python.display()
         );
         fs::write(&linker, script)?;
