@@ -40,9 +40,9 @@ const FAULTS: [Fault; 4] = [
     // Promise 1: what is ready is reported, under its token.
     Fault {
         lane: "wasm",
-        file: "crates/anypoll/src/backend/poll.rs",
-        old: "Event::new(object.token, conditions)",
-        new: "Event::new(crate::Token(987_654_321), conditions)",
+        file: "crates/anypoll/src/event.rs",
+        old: "self.0.token()",
+        new: "Token(987_654_321)",
         seen: "987654321",
     },
     // An old kernel's answer is taken for an error.

@@ -285,6 +285,7 @@ struct Machine {
     root: PathBuf,
     /// Where it makes packages and logs.
     folder: PathBuf,
+    build: PathBuf,
 }
 
 impl Machine {
@@ -294,7 +295,7 @@ impl Machine {
         let target = built.map_or_else(|| workspace.join("target"), PathBuf::from);
         let root = target.join("targets");
         fs::create_dir_all(root.join("logs"))?;
-        Ok(Self { workspace, folder: root.clone(), root })
+        Ok(Self { workspace, folder: root.clone(), build: root.join("build"), root })
     }
 
     fn with_faults(&self, lane: &str) -> Result<Self> {
@@ -303,7 +304,10 @@ impl Machine {
         let workspace = folder.join("tree");
         let triples: Vec<_> = TARGETS.iter().map(|target| target.triple).collect();
         control::plant(&self.workspace, &workspace, lane, &triples)?;
-        Ok(Self { workspace, root: self.root.clone(), folder })
+        // What is built with a fault in it must not be taken for anything else: cargo knows a
+        // package by its place in its workspace. A lint's faults are never built.
+        let build = if lane == "lint" { self.build.clone() } else { folder.join("build") };
+        Ok(Self { workspace, root: self.root.clone(), folder, build })
     }
 
     fn log(&self, target: &Target, lane: &str) -> PathBuf {
@@ -361,7 +365,7 @@ impl Machine {
 
     fn cargo(&self, target: &Target, folder: &Path, subcommand: &str) -> Command {
         let mut cargo = Command::new("cargo");
-        cargo.current_dir(folder).env("CARGO_TARGET_DIR", self.root.join("build"));
+        cargo.current_dir(folder).env("CARGO_TARGET_DIR", &self.build);
         cargo.args([subcommand, "--quiet", "--target", target.triple]);
         if target.std == Std::Source {
             cargo.env("RUSTC_BOOTSTRAP", "1").arg("-Zbuild-std=std,panic_unwind,test");
@@ -539,7 +543,7 @@ impl Machine {
         let folder = self.program("wasi", "")?;
         let mut run = Command::new(self.root.join("python/bin/python"));
         run.arg(self.workspace.join("crates/xtask/programs/wasi.py"));
-        run.arg(self.root.join(format!("build/{}/debug/wasi.wasm", target.triple))).arg(&folder);
+        run.arg(self.build.join(target.triple).join("debug/wasi.wasm")).arg(&folder);
         let build = self.cargo(target, &folder, "build");
         self.step(target, "wasm", [build, run], |text| format!("{} parts", text.lines().count()))
     }
