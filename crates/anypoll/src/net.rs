@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+// As everything here that std has on Unix alone.
 #[cfg(unix)]
 use std::os::unix::net::{self as unix, UnixListener, UnixStream};
 #[cfg(unix)]

@@ -11,6 +11,9 @@
 //! - *wasm*: a program under wasmtime.
 //! - *wine*: `.ci/windows`.
 //!
+//! With `--control` each lane but the last is run over faults that were planted for it, see
+//! `control.rs`.
+//!
 //! What is missing is installed: by rustup into the toolchain, by apt-get, and by pip into
 //! `target/targets`. What cannot be had is skipped, and the table says why.
 
@@ -46,16 +49,12 @@ enum Std {
     Source,
 }
 
+/// What of our library and of the drop-ins is linted.
 #[derive(Clone, Copy)]
-enum Lint {
-    /// Our library and the drop-ins, with their tests.
-    All,
-    /// Our library with its tests, and the drop-ins.
-    Tests,
-    /// Our library with its examples, and the drop-ins.
-    Libraries,
-    /// Our library with these features.
-    Lib(&'static str),
+struct Lint {
+    name: &'static str,
+    ours: &'static [&'static str],
+    drop_ins: Option<&'static [&'static str]>,
 }
 
 #[derive(Clone, Copy)]
@@ -73,9 +72,16 @@ enum Run {
     Wine,
 }
 
-const EVERYTHING: Lint = Lint::Lib("channel,net");
+const DROP_INS: &[&str] = &["--lib", "--features", "mio/net,mio/os-ext"];
+const ALL: Lint =
+    Lint { name: "all", ours: &["--all-targets"], drop_ins: Some(&["--all-targets"]) };
+const TESTS_TOO: Lint = Lint { name: "tests", ours: &["--all-targets"], drop_ins: Some(DROP_INS) };
+const EXAMPLES_TOO: Lint =
+    Lint { name: "libs", ours: &["--lib", "--examples"], drop_ins: Some(DROP_INS) };
+const LIBRARY: Lint =
+    Lint { name: "lib", ours: &["--lib", "--features", "channel,net"], drop_ins: None };
 /// socket2 does not know the system.
-const NO_SOCKET2: Lint = Lint::Lib("channel");
+const NO_SOCKET2: Lint = Lint { ours: &["--lib", "--features", "channel"], ..LIBRARY };
 
 impl Target {
     const fn new(triple: &'static str, lint: Lint) -> Self {
@@ -96,44 +102,44 @@ impl Target {
 }
 
 const TARGETS: &[Target] = &[
-    Target::new("aarch64-apple-darwin", Lint::Libraries).linked("aarch64-macos"),
-    Target::new("x86_64-apple-darwin", Lint::Libraries).linked("x86_64-macos"),
-    Target::new("aarch64-apple-ios", Lint::Libraries),
-    Target::new("x86_64-unknown-freebsd", Lint::Libraries).linked("x86_64-freebsd"),
-    Target::new("x86_64-unknown-netbsd", Lint::Libraries).linked("x86_64-netbsd"),
-    Target::new("x86_64-unknown-openbsd", Lint::Libraries).built().linked("x86_64-openbsd"),
-    Target::new("x86_64-unknown-dragonfly", Lint::Libraries).built(),
-    Target::new("x86_64-unknown-illumos", Lint::Libraries),
-    Target::new("x86_64-pc-solaris", Lint::Libraries).built(),
-    Target::new("x86_64-pc-windows-gnu", EVERYTHING).run(Run::Wine),
-    Target::new("x86_64-pc-windows-msvc", EVERYTHING),
+    Target::new("aarch64-apple-darwin", EXAMPLES_TOO).linked("aarch64-macos"),
+    Target::new("x86_64-apple-darwin", EXAMPLES_TOO).linked("x86_64-macos"),
+    Target::new("aarch64-apple-ios", EXAMPLES_TOO),
+    Target::new("x86_64-unknown-freebsd", EXAMPLES_TOO).linked("x86_64-freebsd"),
+    Target::new("x86_64-unknown-netbsd", EXAMPLES_TOO).linked("x86_64-netbsd"),
+    Target::new("x86_64-unknown-openbsd", EXAMPLES_TOO).built().linked("x86_64-openbsd"),
+    Target::new("x86_64-unknown-dragonfly", EXAMPLES_TOO).built(),
+    Target::new("x86_64-unknown-illumos", EXAMPLES_TOO),
+    Target::new("x86_64-pc-solaris", EXAMPLES_TOO).built(),
+    Target::new("x86_64-pc-windows-gnu", LIBRARY).run(Run::Wine),
+    Target::new("x86_64-pc-windows-msvc", LIBRARY),
     Target::new("wasm32-wasip1", NO_SOCKET2).run(Run::Wasm),
-    Target::new("wasm32-wasip2", EVERYTHING).run(Run::Wasm),
-    Target::new("aarch64-linux-android", Lint::Libraries),
-    Target::new("x86_64-unknown-fuchsia", EVERYTHING),
-    Target::new("x86_64-unknown-redox", EVERYTHING),
-    Target::new("x86_64-unknown-haiku", EVERYTHING).built(),
+    Target::new("wasm32-wasip2", LIBRARY).run(Run::Wasm),
+    Target::new("aarch64-linux-android", EXAMPLES_TOO),
+    Target::new("x86_64-unknown-fuchsia", LIBRARY),
+    Target::new("x86_64-unknown-redox", LIBRARY),
+    Target::new("x86_64-unknown-haiku", LIBRARY).built(),
     Target::new("x86_64-unknown-hermit", NO_SOCKET2).built(),
-    Target::new("riscv32imc-esp-espidf", EVERYTHING).built(),
-    Target::new("x86_64-unknown-linux-musl", Lint::Tests).run(Run::Tests {
+    Target::new("riscv32imc-esp-espidf", LIBRARY).built(),
+    Target::new("x86_64-unknown-linux-musl", TESTS_TOO).run(Run::Tests {
         prefix: "x86_64-linux-gnu",
         packages: "gcc",
         runner: "env",
         boots: true,
     }),
-    Target::new("i686-unknown-linux-gnu", Lint::All).run(Run::Tests {
+    Target::new("i686-unknown-linux-gnu", ALL).run(Run::Tests {
         prefix: "i686-linux-gnu",
         packages: "gcc-i686-linux-gnu libc6-dev-i386-cross",
         runner: "/usr/i686-linux-gnu/lib/ld-linux.so.2",
         boots: false,
     }),
-    Target::new("aarch64-unknown-linux-gnu", Lint::All).run(Run::Tests {
+    Target::new("aarch64-unknown-linux-gnu", ALL).run(Run::Tests {
         prefix: "aarch64-linux-gnu",
         packages: "gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static",
         runner: "qemu-aarch64-static -L /usr/aarch64-linux-gnu",
         boots: false,
     }),
-    Target::new("s390x-unknown-linux-gnu", Lint::All).run(Run::Tests {
+    Target::new("s390x-unknown-linux-gnu", ALL).run(Run::Tests {
         prefix: "s390x-linux-gnu",
         packages: "gcc-s390x-linux-gnu libc6-dev-s390x-cross qemu-user-static",
         runner: "qemu-s390x-static -L /usr/s390x-linux-gnu",
@@ -184,42 +190,51 @@ pub(crate) fn run(mut args: impl Iterator<Item = String>) -> Result<bool> {
     let chosen: Vec<_> = TARGETS.iter().filter(chosen).collect();
     let asked = |lane: &str| lanes.is_empty() || lanes.iter().any(|name| name == lane);
     let machine = Machine::new()?;
-    if !control {
-        let row = |target: &&Target| {
-            let cell = |lane| asked(lane).then(|| machine.cell(lane, target)).flatten();
-            (target.triple, LANES.map(cell))
-        };
-        return Ok(report(&chosen.iter().map(row).collect::<Vec<_>>()));
+    if control {
+        return see_faults(&machine, &chosen, asked);
     }
-    let mut rows: Vec<(_, Cells)> = chosen.iter().map(|t| (t.triple, Cells::default())).collect();
+    let row = |target: &&Target| {
+        let cell = |lane| asked(lane).then(|| machine.cell(lane, target)).flatten();
+        (target.triple, LANES.map(cell))
+    };
+    Ok(report(&chosen.iter().map(row).collect::<Vec<_>>()))
+}
+
+fn see_faults(
+    machine: &Machine,
+    targets: &[&Target],
+    asked: impl Fn(&str) -> bool,
+) -> Result<bool> {
+    let mut rows: Vec<(_, Cells)> = targets.iter().map(|t| (t.triple, Cells::default())).collect();
     let mut unseen = Vec::new();
-    for (at, lane) in LANES.into_iter().enumerate().filter(|(_, lane)| asked(lane)) {
-        if lane == "wine" {
+    for (at, lane) in LANES.into_iter().enumerate() {
+        if !asked(lane) || lane == "wine" {
             continue;
         }
         let machine = machine.with_faults(lane)?;
         let mut logs = Vec::new();
-        for (target, (_, cells)) in chosen.iter().zip(&mut rows) {
+        for (target, (_, cells)) in targets.iter().zip(&mut rows) {
             cells[at] = machine.cell(lane, target);
             let Some((cell, _)) = &mut cells[at] else { continue };
-            let log = fs::read_to_string(machine.log(target, lane)).unwrap_or_default();
-            *cell = match cell {
-                Cell::Skipped(why) => Cell::Skipped(why.clone()),
+            let log = fs::read(machine.log(target, lane)).unwrap_or_default();
+            let log = String::from_utf8_lossy(&log).into_owned();
+            *cell = match std::mem::replace(cell, Cell::Skipped(String::new())) {
                 Cell::Failed(_) if control::is_seen(lane, target.triple, &log) => {
                     Cell::Passed("seen".into())
                 }
                 Cell::Failed(other) => Cell::Failed(format!("another error: {other}")),
                 Cell::Passed(_) => Cell::Failed("the fault was not seen".into()),
+                skipped @ Cell::Skipped(_) => skipped,
             };
             logs.push(log);
         }
-        if lane == "lint" && triples.is_empty() {
+        if lane == "lint" && targets.len() == TARGETS.len() {
             unseen = control::unseen(&machine.workspace, &logs)?;
         }
     }
     let seen = report(&rows);
     for file in &unseen {
-        println!("{file}: a type error in it is not seen by any lint");
+        println!("{file}: no lint saw the type error in it");
     }
     Ok(seen && unseen.is_empty())
 }
@@ -270,6 +285,7 @@ struct Machine {
     root: PathBuf,
     /// Where it makes packages and logs.
     folder: PathBuf,
+    build: PathBuf,
 }
 
 impl Machine {
@@ -279,7 +295,7 @@ impl Machine {
         let target = built.map_or_else(|| workspace.join("target"), PathBuf::from);
         let root = target.join("targets");
         fs::create_dir_all(root.join("logs"))?;
-        Ok(Self { workspace, folder: root.clone(), root })
+        Ok(Self { workspace, folder: root.clone(), build: root.join("build"), root })
     }
 
     fn with_faults(&self, lane: &str) -> Result<Self> {
@@ -288,7 +304,10 @@ impl Machine {
         let workspace = folder.join("tree");
         let triples: Vec<_> = TARGETS.iter().map(|target| target.triple).collect();
         control::plant(&self.workspace, &workspace, lane, &triples)?;
-        Ok(Self { workspace, root: self.root.clone(), folder })
+        // What is built with a fault in it must not be taken for anything else: cargo knows a
+        // package by its place in its workspace. A lint's faults are never built.
+        let build = if lane == "lint" { self.build.clone() } else { folder.join("build") };
+        Ok(Self { workspace, root: self.root.clone(), folder, build })
     }
 
     fn log(&self, target: &Target, lane: &str) -> PathBuf {
@@ -346,7 +365,7 @@ impl Machine {
 
     fn cargo(&self, target: &Target, folder: &Path, subcommand: &str) -> Command {
         let mut cargo = Command::new("cargo");
-        cargo.current_dir(folder).env("CARGO_TARGET_DIR", self.root.join("build"));
+        cargo.current_dir(folder).env("CARGO_TARGET_DIR", &self.build);
         cargo.args([subcommand, "--quiet", "--target", target.triple]);
         if target.std == Std::Source {
             cargo.env("RUSTC_BOOTSTRAP", "1").arg("-Zbuild-std=std,panic_unwind,test");
@@ -383,36 +402,18 @@ impl Machine {
 
     fn lint(&self, target: &Target) -> Result<Cell> {
         let mut ours = self.cargo(target, &self.library()?, "clippy");
-        let mut drop_ins = self.cargo(target, &self.workspace, "clippy");
-        drop_ins.args(["--package", "mio", "--package", "polling"]);
-        let (words, with_drop_ins) = match target.lint {
-            Lint::All => {
-                ours.arg("--all-targets");
-                drop_ins.arg("--all-targets");
-                ("all", true)
-            }
-            Lint::Tests => {
-                ours.arg("--all-targets");
-                drop_ins.arg("--lib");
-                ("tests", true)
-            }
-            Lint::Libraries => {
-                ours.args(["--lib", "--examples"]);
-                drop_ins.arg("--lib");
-                ("libs", true)
-            }
-            Lint::Lib(features) => {
-                ours.args(["--lib", "--features", features]);
-                ("lib", false)
-            }
-        };
+        ours.args(target.lint.ours);
         let mut commands = vec![ours];
-        commands.extend(with_drop_ins.then_some(drop_ins));
+        if let Some(what) = target.lint.drop_ins {
+            let mut drop_ins = self.cargo(target, &self.workspace, "clippy");
+            drop_ins.args(["--package", "mio", "--package", "polling"]).args(what);
+            commands.push(drop_ins);
+        }
         for command in &mut commands {
             // Some systems' thread-locals are expanded in a way that the lint takes for the user's.
             command.args(["--", "-D", "warnings", "-A", "clippy::missing_const_for_thread_local"]);
         }
-        self.step(target, "lint", commands, |_| words.into())
+        self.step(target, "lint", commands, |_| target.lint.name.into())
     }
 
     /// Our library in a package without the dependencies that take [`LONG_TO_BUILD`].
@@ -468,12 +469,16 @@ impl Machine {
         self.have_python("ziglang")?;
         let linker = self.root.join(format!("zig-{zig}"));
         let python = self.root.join("python/bin/python");
-        // What rustc asks of another linker, and the libraries that zig does not bring.
+        // What rustc asks of another linker, and the libraries that zig does not bring. OpenBSD's
+        // unwinder is in its C++ library, which zig would compile.
         let script = format!(
             "#!/bin/bash\nargs=()\nfor arg; do case $arg in\n\
              --target=*|-m64|-Wl,-O1|-lkvm|-lmemstat|-lprocstat|-ldevstat|-lexecinfo|-liconv) ;;\n\
+             -lc++abi) args+=(-lunwind) ;;\n\
              *) args+=(\"$arg\") ;;\nesac; done\n\
+             export ZIG_GLOBAL_CACHE_DIR={}\n\
              exec {} -m ziglang cc -target {zig} \"${{args[@]}}\"\n",
+            self.root.join("zig-cache").display(),
             python.display()
         );
         fs::write(&linker, script)?;
@@ -538,7 +543,7 @@ impl Machine {
         let folder = self.program("wasi", "")?;
         let mut run = Command::new(self.root.join("python/bin/python"));
         run.arg(self.workspace.join("crates/xtask/programs/wasi.py"));
-        run.arg(self.root.join(format!("build/{}/debug/wasi.wasm", target.triple))).arg(&folder);
+        run.arg(self.build.join(target.triple).join("debug/wasi.wasm")).arg(&folder);
         let build = self.cargo(target, &folder, "build");
         self.step(target, "wasm", [build, run], |text| format!("{} parts", text.lines().count()))
     }

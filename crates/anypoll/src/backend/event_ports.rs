@@ -45,7 +45,7 @@ impl Port {
     fn new() -> io::Result<Self> {
         let port = port::create()?;
         fcntl_setfd(&port, FdFlags::CLOEXEC)?;
-        Ok(Self { port, asked: Mutex::default() })
+        Ok(Self { port, asked: Mutex::new(Asked::with_capacity(64)) })
     }
 
     fn lock(&self) -> MutexGuard<'_, Asked> {

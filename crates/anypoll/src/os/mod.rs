@@ -1,4 +1,4 @@
-//! What only one system has.
+//! What only one system has, and so each line a `cfg`.
 
 #[cfg(any(
     target_vendor = "apple",
