@@ -9,8 +9,7 @@ pub(crate) mod sealed {
 /// An object that a [`Poller`](crate::Poller) can watch.
 ///
 /// Everything that lends its descriptor is one: on Unix and WASI whatever implements
-/// [`AsFd`](std::os::fd::AsFd) (`TcpStream`, `UnixDatagram`, `ChildStdout`, `io::PipeReader`,
-/// `File`, `Stdin`, `OwnedFd`, `socket2::Socket`, …), on Windows whatever implements `AsSocket`,
+/// [`AsFd`] (`TcpStream`, `UnixDatagram`, `ChildStdout`, `io::PipeReader`, `File`, `Stdin`, `OwnedFd`, `socket2::Socket`, …), on Windows whatever implements `AsSocket`,
 /// and what `os::windows` has; and so are references to it, `Arc`, `Box`, and `BorrowedFd`.
 ///
 /// `Stdin` buffers what it has read, and what is in its buffer causes no event: watch its descriptor,
@@ -19,6 +18,8 @@ pub(crate) mod sealed {
 /// The trait is sealed and has nothing to call. A descriptor is asked for anew for each operation;
 /// a backend that must remember one keeps a duplicate of its own, so an implementation of `AsFd`
 /// that answers differently each time gets wrong events and nothing worse.
+///
+/// [`AsFd`]: https://doc.rust-lang.org/std/os/fd/trait.AsFd.html
 pub trait Source: sealed::Sealed {
     #[doc(hidden)]
     fn handle(&self) -> Handle<'_>;

@@ -171,7 +171,3 @@ impl<P> fmt::Debug for ChildPipe<P> {
         f.debug_struct("ChildPipe").finish_non_exhaustive()
     }
 }
-
-#[cfg(test)]
-#[path = "named_pipe_tests.rs"]
-mod named_pipe_tests;

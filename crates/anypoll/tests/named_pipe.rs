@@ -1,3 +1,7 @@
+//! Windows' named pipes: what is told, in every mode, and that nothing is lost.
+
+#![cfg(windows)]
+
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::windows::ffi::OsStrExt;
@@ -13,8 +17,8 @@ use windows_sys::Win32::System::Pipes::{
     CreateNamedPipeW, PIPE_READMODE_MESSAGE, PIPE_TYPE_MESSAGE,
 };
 
-use super::NamedPipe;
-use crate::{Event, Events, Interest, Mode, Poller, Registered, Token};
+use anypoll::os::windows::NamedPipe;
+use anypoll::{Event, Events, Interest, Mode, Poller, Registered, Token};
 
 const R: Interest = Interest::READABLE;
 const W: Interest = Interest::WRITABLE;
