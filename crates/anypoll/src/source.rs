@@ -8,9 +8,10 @@ pub(crate) mod sealed {
 
 /// An object that a [`Poller`](crate::Poller) can watch.
 ///
-/// Everything that lends its descriptor is one: on Unix and WASI whatever implements
-/// [`AsFd`] (`TcpStream`, `UnixDatagram`, `ChildStdout`, `io::PipeReader`, `File`, `Stdin`, `OwnedFd`, `socket2::Socket`, …), on Windows whatever implements `AsSocket`,
-/// and what `os::windows` has; and so are references to it, `Arc`, `Box`, and `BorrowedFd`.
+/// Everything that lends its descriptor is one: on Unix and WASI whatever implements [`AsFd`]
+/// (`TcpStream`, `UnixDatagram`, `ChildStdout`, `io::PipeReader`, `File`, `Stdin`, `OwnedFd`,
+/// `socket2::Socket`, …), on Windows whatever implements `AsSocket`, and what `os::windows` has; and
+/// so are references to it, `Arc`, `Box`, and `BorrowedFd`.
 ///
 /// `Stdin` buffers what it has read, and what is in its buffer causes no event: watch its descriptor,
 /// and read that through a `File`.
