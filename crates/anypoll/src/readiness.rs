@@ -157,8 +157,12 @@ impl<E: Record> Readiness<E> {
 
     /// Marks a slot as ready. No lock, no allocation, at most one system call.
     pub(crate) fn set(&self, slot: &Slot, kernel: &(impl Kernel + ?Sized)) {
-        slot.word.fetch_or(slot.bit(), AcqRel);
-        self.announce(group(slot.index / WORD), kernel);
+        let group = group(slot.index / WORD);
+        let was_set = slot.word.fetch_or(slot.bit(), SeqCst) & slot.bit() != 0;
+        // Who collects clears the group first: while it stands, this bit is yet to be collected.
+        if !was_set || self.state.load(SeqCst) & group == 0 {
+            self.announce(group, kernel);
+        }
     }
 
     /// Gives a slot up. What was set before is still reported.
@@ -212,7 +216,7 @@ impl<E: Record> Readiness<E> {
     fn collect(&self, kernel: &(impl Kernel + ?Sized), events: &mut Vec<E>) -> bool {
         let mut slots = self.slots();
         let Slots { entries, words, free, cursor } = &mut *slots;
-        let pending = self.state.fetch_and(!PENDING, AcqRel) & PENDING;
+        let pending = self.state.fetch_and(!PENDING, SeqCst) & PENDING;
         let (first, bit) = (*cursor / WORD, *cursor % WORD);
         let mut left = 0;
         // The word in which the cursor stands is visited twice: from there on, and up to there.
@@ -226,7 +230,7 @@ impl<E: Record> Readiness<E> {
                 _ if nth == first => !(usize::MAX << bit),
                 _ => usize::MAX,
             };
-            let mut set = words[nth].load(Acquire) & part;
+            let mut set = words[nth].load(SeqCst) & part;
             let mut taken = 0;
             while set != 0 {
                 if events.len() == events.capacity() {

@@ -202,6 +202,24 @@ fn the_last_of_many_wakes_is_seen() {
     });
 }
 
+/// A wake that finds another halfway is reported all the same to whoever looks after it.
+#[test]
+fn a_wake_beside_another_is_seen_at_once() {
+    check(None, || {
+        let poller = Poller::new();
+        let slot = Arc::new(poller.slot(5));
+        let other = thread::spawn({
+            let (poller, slot) = (poller.clone(), slot.clone());
+            move || poller.wake(&slot)
+        });
+        poller.wake(&slot);
+        assert_eq!(poller.look(), [5]);
+        other.join().unwrap();
+        assert!(poller.look().len() <= 1);
+        assert_eq!(poller.look(), []);
+    });
+}
+
 /// A buffer that has room for one passes the rest on, and nobody sleeps beside it.
 #[test]
 fn two_waits_share_two_wakes() {
