@@ -195,7 +195,15 @@ impl<E: Record> Readiness<E> {
     }
 
     fn announce(&self, what: usize, kernel: &(impl Kernel + ?Sized)) {
-        if self.state.fetch_or(what, SeqCst) & ANYBODY != 0 || self.asleep.load(SeqCst) {
+        // The mark of a notice is set in the same step where it is likely to be needed.
+        let mark = if self.asleep.load(Relaxed) { NOTIFIED } else { 0 };
+        let before = self.state.fetch_or(what | mark, SeqCst);
+        if before & NOTIFIED != 0 {
+            return;
+        }
+        if mark != 0 {
+            kernel.notify();
+        } else if before & ANYBODY != 0 || self.asleep.load(SeqCst) {
             self.notify(kernel);
         }
     }
@@ -213,10 +221,16 @@ impl<E: Record> Readiness<E> {
 
     /// Appends what is set while there is room. Returns whether there was an interrupt.
     #[cold]
-    fn collect(&self, kernel: &(impl Kernel + ?Sized), events: &mut Vec<E>) -> bool {
+    fn collect(
+        &self,
+        kernel: &(impl Kernel + ?Sized),
+        events: &mut Vec<E>,
+        was_noticed: bool,
+    ) -> bool {
         let mut slots = self.slots();
         let Slots { entries, words, free, cursor } = &mut *slots;
-        let pending = self.state.fetch_and(!PENDING, SeqCst) & PENDING;
+        let taken = if was_noticed { PENDING | NOTIFIED } else { PENDING };
+        let pending = self.state.fetch_and(!taken, SeqCst) & PENDING;
         let (first, bit) = (*cursor / WORD, *cursor % WORD);
         let mut left = 0;
         // The word in which the cursor stands is visited twice: from there on, and up to there.
@@ -304,11 +318,13 @@ impl<E: Record> Readiness<E> {
                 Some(result) => (result, false),
                 None => self.wait_beside(kernel, events),
             };
+            let state = self.state.load(Acquire);
             // A notice in the batch was sent after the mark was set, and nobody else clears it.
-            if self.state.load(Acquire) & NOTIFIED != 0 {
-                again |= self.take_notice(events, start);
-            }
-            let interrupted = self.is_pending() && self.collect(kernel, events);
+            let was_noticed = state & NOTIFIED != 0 && Self::take_notice(events, start);
+            // It may have taken the room of an event.
+            again |= was_noticed;
+            let is_due = was_noticed || state & PENDING != 0;
+            let interrupted = is_due && self.collect(kernel, events, was_noticed);
             if events.len() > start || interrupted {
                 return Ok(());
             }
@@ -384,13 +400,11 @@ impl<E: Record> Readiness<E> {
         (kernel.wait(events, limit, Timeout::ZERO), false)
     }
 
-    /// Whether there was a notice, which may have taken the room of an event.
-    #[cold]
-    fn take_notice(&self, events: &mut Vec<E>, start: usize) -> bool {
+    fn take_notice(events: &mut Vec<E>, start: usize) -> bool {
         let notice = events[start..].iter().position(Record::is_notice);
         notice.is_some_and(|at| {
             events.swap_remove(start + at);
-            self.state.fetch_and(!NOTIFIED, AcqRel) & NOTIFIED != 0
+            true
         })
     }
 }
