@@ -30,8 +30,8 @@ const LOOK: &str = "Two thirds of anypoll's time for one wake are the look at th
     one system call where mio makes two. Without it who is woken all the time would never see \
     another event.";
 
-const NOISE: &str = "The time is the kernel's, at many pipes that of memory: within the noise, as the \
-    quartiles and the neighbouring rows show.";
+const NOISE: &str = "Within the noise, as the quartiles and the neighbouring rows show: the time is the \
+    kernel's, at many objects that of memory.";
 
 /// `limit` is how many descriptors there may be; counts of operations are divided by `divisor`.
 pub(crate) fn all(limit: usize, divisor: usize) -> Vec<Section> {
@@ -115,9 +115,9 @@ fn sockets(limit: usize, divisor: usize) -> Section {
                 .goals(&[(Floor::NAME, 0.99), (Mio::NAME, 1.0), (Polling::NAME, 1.5)])
                 .reason(ONE_EVENT),
         );
-        workloads.extend([100, most].map(|count| echo(count, mode)));
+        workloads.extend([100, most].map(|count| echo(count, mode).reason(NOISE)));
         let work = Work::Churn { connections: 500 / divisor, mode };
-        workloads.push(Workload::new(format!("TCP, connect to close, {mode}"), work));
+        workloads.push(Workload::new(format!("TCP, connect to close, {mode}"), work).reason(NOISE));
         let work = Work::Udp { exchanges: 3_000 / divisor, mode };
         workloads
             .push(Workload::new(format!("UDP, there and back, {mode}"), work).reason(ONE_EVENT));
@@ -240,7 +240,7 @@ fn several_threads(divisor: usize) -> Section {
 }
 
 pub(crate) const REGISTERING: &str = "libev never tells the kernel that an object is not watched any \
-    more, and makes half of the calls.";
+    more, and makes half of the calls. The others are within the noise.";
 
 fn registration(limit: usize) -> Section {
     let count = 2 * longest(limit);
