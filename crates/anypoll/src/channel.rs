@@ -3,12 +3,12 @@
 //! A bounded queue that takes no lock ([`crossbeam_queue::ArrayQueue`]), joined to a [`Waker`]: the
 //! queue holds the messages, the waker says when to look. A send first queues its message and then
 //! wakes, so whoever is woken, and takes all there is, misses none.
-//!
-//! For the way back, `full` is set by a sender that found no room, before it tries once more, and
-//! cleared by a receiver that has just made room. Both exchange it, so one of the two comes second
-//! and sees what the other did: the sender the room, or the receiver the mark.
-//!
-//! The tests compile this file a second time, over loom's atomics (`tests/loom_channel.rs`).
+
+// For the way back, `full` is set by a sender that found no room, before it tries once more, and
+// cleared by a receiver that has just made room. Both exchange it, so one of the two comes second and
+// sees what the other did: the sender the room, or the receiver the mark.
+//
+// The tests compile this file a second time, over loom's atomics (`tests/loom_channel.rs`).
 
 use std::fmt;
 pub use std::sync::mpsc::{TryRecvError, TrySendError};

@@ -269,7 +269,7 @@ impl Event {
         self.conditions().intersects(Self::READ_CLOSED)
     }
 
-    /// Neither direction can be used any more, so neither can ours.
+    /// Nothing can be written any more: both directions are closed, or (on kqueue) ours is.
     ///
     /// Not every end of writing is seen: a pipe without a reader is an
     /// [error](Self::is_error), and own `shutdown(Write)` shows nothing, nor does a TCP peer's

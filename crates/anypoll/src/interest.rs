@@ -111,8 +111,8 @@ impl fmt::Debug for Interest {
 pub enum Mode {
     /// Reported by every wait for as long as it lasts. The simplest, and right for blocking
     /// objects too as far as they are read: after a report one read, accept or receive does not
-    /// block, unless another thread was the quicker. A write to a blocking object blocks until all
-    /// of it was taken, so who writes wants [`set_nonblocking`](crate::set_nonblocking).
+    /// block, unless another thread was faster. A write to a blocking object blocks until all of it
+    /// was taken, so make it non-blocking if you write ([`set_nonblocking`](crate::set_nonblocking)).
     Level,
     /// Reported when it begins, and again after
     /// [`set_interest`](crate::Registered::set_interest); further activity on the object may

@@ -98,9 +98,10 @@
 //!    to ignore. A removal closes what was held for the object: its peer sees the end, even while a
 //!    thread sleeps in a wait. Dropping a [`Waker`] takes back no wake that has returned.
 //! 5. **Errors and resets always arrive**, with an empty interest too where the system can.
-//!    [`is_read_closed`](Event::is_read_closed): the peer ended its direction, or none is left;
-//!    needs `READABLE`. [`is_write_closed`](Event::is_write_closed): ours can no longer be used. A
-//!    TCP peer's close looks like a half-close until a reset.
+//!    [`is_read_closed`](Event::is_read_closed): the peer ended its direction, or none is left; the
+//!    former needs `READABLE`, the end of both directions does not.
+//!    [`is_write_closed`](Event::is_write_closed): ours can no longer be used. A TCP peer's close
+//!    looks like a half-close until a reset.
 //! 6. **Time.** An empty return is never before the timeout, by `Instant`, unless
 //!    [`interrupt`](Poller::interrupt) was called. Zero never blocks. The resolution is the kernel's.
 //!    Any `Duration` is accepted.

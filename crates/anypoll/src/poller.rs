@@ -115,7 +115,9 @@ impl Poller {
     ///   `os::windows` has.
     /// - [`InvalidInput`](io::ErrorKind::InvalidInput): [`Token::RESERVED`], or the poller's own
     ///   descriptor.
-    /// - `EBADF`: the descriptor is not open, or only names a file (`O_PATH`).
+    /// - `EBADF`: the descriptor is not open, or only names a file (`O_PATH`; poll(2) takes that one,
+    ///   and the first call on it fails).
+    /// - `ELOOP`: pollers that watch each other's descriptors in a circle, or too many in a row.
     /// - The system's: out of memory, or over the limit of watched objects
     ///   (`/proc/sys/fs/epoll/max_user_watches`).
     ///
@@ -150,8 +152,8 @@ impl Poller {
     /// `events` is cleared first. Without a timeout the wait ends only with an event, one of zero
     /// only looks, and an empty return is never before the timeout by [`Instant`], unless
     /// [`interrupt`](Self::interrupt) was called. How much later it is
-    /// depends on the kernel's timer (Linux: nanoseconds asked for, about 50 µs granted, see
-    /// `PR_SET_TIMERSLACK` in [prctl(2)]). A signal does not end it.
+    /// depends on the kernel's timer (Linux: set in nanoseconds, before 5.11 in milliseconds; by default
+    /// the kernel adds up to 50 µs of slack, see `PR_SET_TIMERSLACK` in [prctl(2)]). A signal does not end it.
     ///
     /// When more is ready than fits, the rest is brought by later waits, in turn.
     ///
@@ -197,7 +199,8 @@ impl Poller {
     /// The poller's own descriptor, for another poller, GLib or libuv to watch: it is readable
     /// whenever a wait with a timeout of zero would return something.
     ///
-    /// `None` where the backend has none (poll(2), Windows). From the first call on, each wake makes a
+    /// `None` where the backend has none, or one that would not tell the truth (poll(2), event ports,
+    /// Windows, WASI). From the first call on, each wake makes a
     /// system call unless one is on its way already.
     #[must_use]
     pub fn descriptor(&self) -> Option<Handle<'_>> {
@@ -308,7 +311,7 @@ impl Poller {
         self.readiness().interrupt(self.selector());
     }
 
-    /// Has a wait report `event`, once.
+    /// Has a wait report `event`, once; equal ones are not merged.
     pub fn post(&self, event: Event) {
         let slot = self.readiness().slot(event, Repeat::Never);
         self.readiness().set(&slot, self.selector());
@@ -455,7 +458,9 @@ fn said(error: io::Error) -> io::Error {
         io::ErrorKind::AlreadyExists => {
             "the object is registered with this poller already: change its interest instead"
         }
-        io::ErrorKind::NotFound => "the object is not registered with this poller",
+        io::ErrorKind::NotFound => {
+            "the object is not registered with this poller: register or add it first"
+        }
         _ => return error,
     };
     io::Error::new(error.kind(), words)

@@ -14,7 +14,7 @@ use crate::sys::{self, OwnedHandle};
 ///
 /// On Linux it is a pidfd ([pidfd_open(2)]), on macOS and the BSDs a kqueue of its own, on Windows
 /// the handle of the process. Where there is none of these (Linux before 5.3, a sandbox that forbids
-/// it, other systems) a thread of its own sleeps in [waitid(2)] until the child has exited, also if
+/// it, other Unixes) a thread of its own sleeps in [waitid(2)] until the child has exited, also if
 /// the `Exit` was dropped before. `SIGCHLD` is left to the program.
 ///
 /// ```
@@ -47,7 +47,8 @@ impl Exit {
     /// # Errors
     ///
     /// Those of `try_wait`: on Unix `ECHILD` if something else in the program has waited for the
-    /// child, or if `SIGCHLD` is ignored. The system's: no descriptors or no memory left.
+    /// child, or if `SIGCHLD` is ignored. [`Unsupported`](io::ErrorKind::Unsupported) on WASI,
+    /// Hermit, ESP-IDF and Redox. The system's: no descriptors or no memory left.
     pub fn of(child: &mut Child) -> io::Result<Self> {
         sys::exit_of(child).map(Self)
     }

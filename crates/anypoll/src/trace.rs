@@ -6,7 +6,7 @@ use crate::event::Events;
 macro_rules! trace {
     ($($what:tt)*) => {
         #[cfg(feature = "tracing")]
-        tracing::trace!($($what)*)
+        tracing::trace!(target: "anypoll", $($what)*)
     };
 }
 
@@ -51,7 +51,7 @@ mod enabled {
 
     impl State {
         pub(super) fn waited(&mut self, events: &Events) {
-            tracing::trace!(events = events.len(), "waited");
+            tracing::trace!(target: "anypoll", events = events.len(), "waited");
             self.waits += 1;
             let waits = self.waits;
             for event in events {
@@ -64,6 +64,7 @@ mod enabled {
                     streak.last_wait = waits;
                     if streak.length == LONG {
                         tracing::warn!(
+                            target: "anypoll",
                             token = token.0,
                             conditions = ?event.conditions(),
                             "reported by {LONG} waits in a row: if it is not that busy, what \

@@ -13,7 +13,8 @@ use crate::readiness::{Repeat, Slot};
 /// However often [`wake`](Self::wake) is called between two reports, there is one event, which is
 /// readable. What was written before `wake` is seen after the wait that reports it.
 ///
-/// A clone wakes the same token, and is as one with the original. A waker keeps its poller alive.
+/// A clone is as one with the original; two calls of [`Poller::waker`] with one token make two
+/// wakers, each with an event of its own. A waker keeps its poller alive.
 /// Dropping it takes back no wake that was made.
 ///
 /// ```

@@ -846,7 +846,7 @@ fn small_pieces(poller: &Poller, mode: Mode) {
 const HEAD: &str = "\
 # What can be watched
 
-On Linux, on every backend and in every mode. Each row is run by `tests/objects.rs`, which also
+On Linux, on every backend and in every mode. Each row is run by `crates/anypoll/tests/objects.rs`, which also
 prints this file. \"The end\" is what an event says when the other side has gone, with the interest
 of the row.
 

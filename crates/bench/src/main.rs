@@ -9,6 +9,7 @@ mod c_peers;
 mod counts;
 mod idle;
 mod measure;
+mod one_core;
 mod parts;
 mod peers;
 mod plots;

@@ -162,7 +162,10 @@ pub(crate) fn spread(mut samples: Vec<f64>) -> Spread {
     Spread { median: at(50), low: at(25), high: at(75) }
 }
 
-/// Of sorted samples.
+/// Of sorted samples; between two of them in proportion.
 pub(crate) fn percentile(sorted: &[f64], percent: usize) -> f64 {
-    sorted[(sorted.len() - 1) * percent / 100]
+    let place = (sorted.len() - 1) * percent;
+    let (below, part) = (place / 100, (place % 100) as f64 / 100.0);
+    let above = (below + 1).min(sorted.len() - 1);
+    sorted[below] + (sorted[above] - sorted[below]) * part
 }

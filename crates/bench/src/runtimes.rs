@@ -6,7 +6,10 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use rustix::process::Pid;
+
 use crate::measure::{Effort, Spread, order, spread};
+use crate::one_core::OneCore;
 use crate::programs::{Package, crates};
 use crate::sections::grouped;
 
@@ -20,7 +23,8 @@ pub(crate) struct Runtime {
 }
 
 pub(crate) const REASON: &str = "One round trip is some ten system calls and a task switch or two: \
-    what a poller saves is a small part of it.";
+    what a poller saves is a small part of it. With two threads on two cores the scheduler decides, \
+    and a row may differ by several hundredths from run to run.";
 
 /// Words: workload, connections, threads, operations.
 pub(crate) const RUNTIMES: [Runtime; 2] = [
@@ -89,6 +93,9 @@ impl Runtime {
             eprintln!("{name} …");
             let workload = scaled(workload, effort.divisor);
             let mut ratios = Vec::new();
+            let _one_core = workload
+                .starts_with("wakes")
+                .then(|| running.each_ref().map(|program| OneCore::keep(Some(program.pid()))));
             effort.rounds(|round| {
                 let mut times = [0.0; 2];
                 for which in order(2, round) {
@@ -146,7 +153,7 @@ fn describe(runtime: &str, workload: &str) -> String {
             format!("{runtime}: TCP echo, connections: {connections}, {threads}")
         }
         "churn" => format!("{runtime}: TCP churn, {} at a time, {threads}", words[1]),
-        _ => format!("{runtime}: wakes between two threads"),
+        _ => format!("{runtime}: wakes between two threads, on one core"),
     }
 }
 
@@ -166,6 +173,10 @@ impl Program {
         let requests = child.stdin.take().expect("it is piped");
         let answers = BufReader::new(child.stdout.take().expect("it is piped"));
         Self { child, requests, answers }
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
     }
 
     fn ask(&mut self, workload: &str) -> f64 {

@@ -24,7 +24,7 @@ const ONE_EVENT: &str = "A wait that brings one event pays the whole price of an
     thread will sleep, so that others may wake it without a system call when it does not: one locked instruction, about \
     ten nanoseconds here. A hand-written loop has nobody to tell. In a process with threads the \
     C library's `epoll_wait` costs as much more, for being a cancellation point, which anypoll does \
-    not call.";
+    not call. Beside polling's five system calls the read and the write of the byte weigh as much.";
 
 const LOOK: &str = "Two thirds of anypoll's time for one wake are the look at the kernel, which is \
     one system call where mio makes two. Without it who is woken all the time would never see \
@@ -88,8 +88,8 @@ fn chain(limit: usize, divisor: usize) -> Section {
     Section {
         title: CHAIN,
         how: format!(
-            "All of so many pipes are watched; so many bytes run along them at a time, each read \
-             from one pipe and written into the next. {} pipes is what the limit of {} descriptors \
+            "The given number of pipes is watched; as many bytes as pipes are called active run \
+             along them, each read from one pipe and written into the next. {} pipes is what the limit of {} descriptors \
              allows a process here; the last points of the picture are 200 pipes beside 100,000 idle \
              objects, see below.",
             grouped(longest(limit)),
@@ -143,8 +143,8 @@ fn wakes(divisor: usize) -> Section {
     Section {
         title: WAKES,
         how: "One and ten: a thread wakes its own poller, which is awake, then waits for the \
-              report. Storm: four threads wake a fifth all the time. Sleeping: two threads wake \
-              each other in turn; half of a round trip. The floor's waker writes into an \
+              report. Storm: four threads wake a fifth all the time. Sleeping: two threads \
+              on one core wake each other in turn; half of a round trip. The floor's waker writes into an \
               edge-triggered eventfd; libuv's is `uv_async_send`, libev's `ev_async_send`, \
               libevent's `event_active`."
             .into(),
@@ -192,7 +192,7 @@ fn modes_and_time(divisor: usize) -> Section {
                 Slack::Least => (
                     format!("timeout of {word}, slack 1 ns"),
                     "Programs that need it exact set `PR_SET_TIMERSLACK`, as here; what is left is \
-                     the waking itself, and libuv, which counts whole milliseconds from one that \
+                     the waking itself, a hundredth of the time, and libuv, which counts whole milliseconds from one that \
                      has begun, may return early.",
                 ),
             };
@@ -232,8 +232,8 @@ fn several_threads(divisor: usize) -> Section {
         how: "16 bytes run along 64 one-shot pipes; whichever thread gets a report reads, writes \
               and arms again."
             .into(),
-        limit: "No other peer can: mio's and calloop's wait take the poller for themselves \
-                (`&mut self`, not `Send`), a loop of libuv, libev and libevent is one thread's, and \
+        limit: "No other peer can: mio's wait takes `&mut self`, calloop's loop is not \
+                `Send`, a loop of libuv, libev and libevent is one thread's, and \
                 the second wait on polling's poller returns at once.",
         workloads: [1, 2, 4].map(row).into(),
     }

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::measure::percentile;
+use crate::one_core::OneCore;
 use crate::peers::{Mode, Peer, WAKE};
 
 pub(crate) type Pipe = (PipeReader, PipeWriter);
@@ -345,6 +346,7 @@ fn latency<P: Peer>(percent: usize, count: usize) -> f64 {
     let to_here = kept.clone();
     let mut samples = Vec::with_capacity(count);
     let (sender, receiver) = std::sync::mpsc::channel();
+    let _one_core = OneCore::keep(None);
     thread::scope(|scope| {
         scope.spawn(move || {
             let mut there = P::new();

@@ -46,7 +46,6 @@
 //!   ([`anypoll::Token::RESERVED`]).
 //! - [`EdgeOneshot`](PollMode::EdgeOneshot) is [`Oneshot`](PollMode::Oneshot): what is ready at a
 //!   `modify` is reported in both, as epoll does.
-//!
 //! - On Windows an event that is posted costs a system call only if a thread sleeps in a wait, and
 //!   closing an object that was never deleted leaves nothing that could be used wrongly.
 //! - The feature `tracing` is anypoll's: a line for each change and each wait, and no spans.

@@ -102,6 +102,10 @@ impl Selector for Epoll {
     ) -> Result<(), AddError> {
         match epoll::add(&self.epoll, fd, data(token), flags(interest, mode)) {
             Err(Errno::PERM) => Err(AddError::AlwaysReady),
+            Err(Errno::INVAL) => {
+                let what = "a poller cannot watch its own descriptor: give it to another";
+                Err(io::Error::new(io::ErrorKind::InvalidInput, what).into())
+            }
             result => Ok(result?),
         }
     }
