@@ -201,10 +201,11 @@ impl<T> Drop for Receiver<T> {
     /// Nobody will receive what is left, so it is dropped with the last receiver.
     fn drop(&mut self) {
         if self.0.receivers.fetch_sub(1, Ordering::AcqRel) == 1 {
-            while self.0.queue.pop().is_some() {}
+            // First, since dropping a message may panic.
             if let Some(room) = &self.0.room {
                 room.wake();
             }
+            while self.0.queue.pop().is_some() {}
         }
     }
 }

@@ -15,8 +15,8 @@ use crate::readiness;
 ///
 /// Any value is the user's: an index, a pointer ([`Registered`](crate::Registered) says when it may
 /// be freed), [`usize::MAX`]. The one value that the epoll and
-/// poll(2) backends keep for themselves on 64-bit systems ([`Token::RESERVED`]) is refused with
-/// [`InvalidInput`](std::io::ErrorKind::InvalidInput).
+/// poll(2) backends keep for themselves on 64-bit systems ([`Token::RESERVED`]) is refused by
+/// registrations with [`InvalidInput`](std::io::ErrorKind::InvalidInput).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Token(pub usize);
 

@@ -120,7 +120,8 @@
 //! 12. **The order of dropping never matters**: poller first, sources first, wakers last, during a
 //!     wait, leaked.
 //! 13. **A descriptor tells the truth**: whenever a wait with a timeout of zero would return
-//!     something, a [`descriptor`](Poller::descriptor) that was handed out is readable.
+//!     something, a [`descriptor`](Poller::descriptor) that was handed out is readable, or will be in a moment, if
+//!     other threads are about to collect or to wake.
 //!
 //! ## Fork
 //!

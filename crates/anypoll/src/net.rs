@@ -79,6 +79,9 @@ fn start(socket: Socket, to: &SockAddr) -> io::Result<Socket> {
 
 /// Whether a connection that was started is there: `false` while it is pending.
 ///
+/// It stays `false` for a socket that was never to be connected, or whose connection both sides have
+/// ended: ask until it is `true`, and not again.
+///
 /// # Errors
 ///
 /// Why it failed. The socket gives that error once: do not ask again after it.

@@ -160,7 +160,8 @@ impl Poller {
     /// # Errors
     ///
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) if `events` has no capacity; the system's
-    /// otherwise, none of which a working program sees.
+    /// otherwise, none of which a working program sees (poll(2) has `EINVAL` for more objects than
+    /// `RLIMIT_NOFILE` allows, if that was lowered since).
     ///
     /// [prctl(2)]: https://man7.org/linux/man-pages/man2/prctl.2.html
     #[doc(alias = "epoll_wait")]
@@ -185,8 +186,9 @@ impl Poller {
 
     #[inline]
     fn run(&self, events: &mut Events, end: &Deadline) -> io::Result<()> {
+        let before = events.len();
         let result = self.readiness().wait(&*self.0, &mut events.0, end);
-        self.0.streaks.waited(events);
+        self.0.streaks.waited(events, before);
         result
     }
 
@@ -222,8 +224,10 @@ impl Poller {
 ///
 /// What [`Registered`] stands on, for those who build a face of their own: a registration is
 /// named by the object's handle. Whoever closes an object without [`remove`](Self::remove) leaves
-/// its registration behind, if only until the handle is used again; wrong events are the worst that
-/// comes of it, since a backend that must remember a handle has a duplicate of its own.
+/// its registration behind: until the number is registered again, and with epoll, if a duplicate of
+/// the object lives on, until that is closed. What asks for such a number meanwhile may change or
+/// remove what was left behind; wrong events are the worst that comes of it, since a backend that
+/// must remember a handle has a duplicate of its own.
 impl Poller {
     /// Like [`register`](Self::register), but the object stays the caller's.
     ///
@@ -256,7 +260,9 @@ impl Poller {
         interest: Interest,
         mode: Mode,
     ) -> io::Result<()> {
-        self.modify_handle(source.handle(), token, interest, mode)
+        let handle = source.handle();
+        trace!(handle = sys::raw(handle), token = token.0, ?interest, ?mode, "change");
+        self.modify_handle(handle, token, interest, mode)
     }
 
     /// Ends the watching of an object.
@@ -304,7 +310,7 @@ impl Poller {
 
     /// Makes one wait ([`wait`](Self::wait), [`wait_until`](Self::wait_until) or
     /// [`wait_append`](Self::wait_append)) return with what it has, which may be nothing: one that
-    /// runs, or else the next. Several calls before it returns count as one.
+    /// runs, or else the next. Several calls before one is seen count as one.
     #[doc(alias = "notify")]
     pub fn interrupt(&self) {
         trace!("interrupt");
@@ -349,7 +355,6 @@ impl Poller {
         interest: Interest,
         mode: Mode,
     ) -> io::Result<()> {
-        trace!(handle = sys::raw(handle), token = token.0, ?interest, ?mode, "change");
         check(token)?;
         self.selector().modify(handle, token, interest, mode).or_else(|error| {
             let mut objects = self.always_ready();

@@ -60,20 +60,25 @@ pub(crate) enum OnSignal {
 }
 
 const WORD: usize = usize::BITS as usize;
-/// One thread more that will sleep; the lower 16 bits of `state` count them.
+/// One thread more that will sleep; the lowest bits of `state` count them, with room for as many
+/// threads as a system may have.
 const SLEEPER: usize = 1;
+const COUNT: usize = if WORD == 64 { 24 } else { 16 };
 /// A descriptor was handed out: somebody may sleep elsewhere.
-const WATCHED: usize = 1 << 16;
+const WATCHED: usize = 1 << COUNT;
 const ANYBODY: usize = 2 * WATCHED - 1;
 /// A notice is on its way.
-const NOTIFIED: usize = 1 << 17;
-const INTERRUPT: usize = 1 << 18;
+const NOTIFIED: usize = 1 << (COUNT + 1);
+const INTERRUPT: usize = 1 << (COUNT + 2);
+/// A thread collects, and what it will leave is not marked yet.
+const COLLECTING: usize = 1 << (COUNT + 3);
 /// The other bits stand for groups of words.
-const GROUPS: usize = WORD - 19;
+const FIRST_GROUP: usize = COUNT + 4;
+const GROUPS: usize = WORD - FIRST_GROUP;
 const PENDING: usize = !(ANYBODY | NOTIFIED);
 
 fn group(word: usize) -> usize {
-    1 << (word % GROUPS + 19)
+    1 << (word % GROUPS + FIRST_GROUP)
 }
 
 /// The pending bit of one slot, to be set from anywhere.
@@ -159,9 +164,13 @@ impl<E: Record> Readiness<E> {
     pub(crate) fn set(&self, slot: &Slot, kernel: &(impl Kernel + ?Sized)) {
         let group = group(slot.index / WORD);
         let was_set = slot.word.fetch_or(slot.bit(), SeqCst) & slot.bit() != 0;
+        let state = if was_set { self.state.load(SeqCst) } else { 0 };
         // Who collects clears the group first: while it stands, this bit is yet to be collected.
-        if !was_set || self.state.load(SeqCst) & group == 0 {
+        if state & group == 0 {
             self.announce(group, kernel);
+        } else if state & NOTIFIED == 0 && (state & ANYBODY != 0 || self.asleep.load(SeqCst)) {
+            // Whoever set it has not come to that yet.
+            self.notify(kernel);
         }
     }
 
@@ -229,14 +238,19 @@ impl<E: Record> Readiness<E> {
     ) -> bool {
         let mut slots = self.slots();
         let Slots { entries, words, free, cursor } = &mut *slots;
-        let taken = if was_noticed { PENDING | NOTIFIED } else { PENDING };
-        let pending = self.state.fetch_and(!taken, SeqCst) & PENDING;
+        let cleared = if was_noticed { PENDING | NOTIFIED } else { PENDING };
+        let begin = |state| Some(state & !cleared | COLLECTING);
+        let pending = self.state.fetch_update(SeqCst, SeqCst, begin).unwrap_or(0) & PENDING;
+        let groups = pending & !INTERRUPT;
         let (first, bit) = (*cursor / WORD, *cursor % WORD);
         let mut left = 0;
         // The word in which the cursor stands is visited twice: from there on, and up to there.
         let order = (first..words.len()).chain(0..first + usize::from(bit > 0));
         for (step, nth) in order.enumerate() {
-            if pending & group(nth) == 0 {
+            if events.len() == events.capacity() && left == groups {
+                break;
+            }
+            if groups & group(nth) == 0 {
                 continue;
             }
             let part = match step {
@@ -273,10 +287,12 @@ impl<E: Record> Readiness<E> {
         if *cursor == entries.len() {
             *cursor = 0;
         }
+        let end = |state| Some(state & !COLLECTING | left);
+        let before = self.state.fetch_update(SeqCst, SeqCst, end).unwrap_or(0);
         drop(slots);
-        if left != 0 {
-            // What this wait leaves behind is another's.
-            self.announce(left, kernel);
+        // What this wait leaves behind is another's.
+        if left != 0 && (before & ANYBODY != 0 || self.asleep.load(SeqCst)) {
+            self.notify(kernel);
         }
         pending & INTERRUPT != 0
     }

@@ -11,6 +11,7 @@ use crate::interest::{Interest, Mode};
 use crate::poller::Poller;
 use crate::source::Source;
 use crate::sys;
+use crate::trace::trace;
 
 /// An object that a [`Poller`] watches, and the watching of it.
 ///
@@ -29,7 +30,9 @@ use crate::sys;
 /// A duplicate of the object (`try_clone`) is not watched, but keeps it open: a listener that was
 /// duplicated goes on listening after its registration was dropped.
 ///
-/// Leaking one (`mem::forget`) leaks the watching too, for as long as the object stays open.
+/// Leaking one (`mem::forget`) leaks the watching too: for as long as the object stays open where the
+/// kernel keeps the registrations, until the number is registered again where a table does (poll(2),
+/// event ports, Windows, and everywhere for what never blocks).
 pub struct Registered<S: Source + ?Sized> {
     poller: Poller,
     token: Token,
@@ -107,6 +110,7 @@ impl<S: Source + ?Sized> Registered<S> {
     #[doc(alias = "modify")]
     pub fn set_interest(&self, interest: Interest) -> io::Result<()> {
         let handle = self.source.handle();
+        trace!(handle = sys::raw(handle), token = self.token.0, ?interest, mode = ?self.mode, "change");
         let mut current = self.interest.lock().expect(UNPOISONED);
         self.poller.modify_handle(handle, self.token, interest, self.mode)?;
         *current = interest;

@@ -20,23 +20,38 @@ pub(crate) struct Streaks {
 }
 
 impl Streaks {
+    /// What is told is told without the lock: a subscriber is the user's, may panic or wait itself.
     #[cfg(feature = "tracing")]
-    pub(crate) fn waited(&self, events: &Events) {
-        self.state.lock().expect("nothing panics while it holds this lock").waited(events);
+    pub(crate) fn waited(&self, events: &Events, before: usize) {
+        let events = &events.0[before..];
+        tracing::trace!(target: "anypoll", events = events.len(), "waited");
+        let mut state = self.state.lock().expect("nothing panics while it holds this lock");
+        let long = state.waited(events);
+        drop(state);
+        for event in long {
+            tracing::warn!(
+                target: "anypoll",
+                token = event.token().0,
+                conditions = ?event.conditions(),
+                "reported by {} waits in a row: if it is not that busy, what Mode::Level reports is \
+                 not used up",
+                enabled::LONG
+            );
+        }
     }
 
     #[cfg(not(feature = "tracing"))]
     #[inline]
-    pub(crate) fn waited(&self, _: &Events) {}
+    pub(crate) fn waited(&self, _: &Events, _: usize) {}
 }
 
 #[cfg(feature = "tracing")]
 mod enabled {
     use std::collections::HashMap;
 
-    use crate::event::{Events, Token};
+    use crate::event::{Event, Token};
 
-    const LONG: u32 = 1000;
+    pub(super) const LONG: u32 = 1000;
 
     #[derive(Default)]
     pub(super) struct State {
@@ -50,10 +65,11 @@ mod enabled {
     }
 
     impl State {
-        pub(super) fn waited(&mut self, events: &Events) {
-            tracing::trace!(target: "anypoll", events = events.len(), "waited");
+        /// Gives those whose streak is long now.
+        pub(super) fn waited(&mut self, events: &[Event]) -> Vec<Event> {
             self.waits += 1;
             let waits = self.waits;
+            let mut long = Vec::new();
             for event in events {
                 let token = event.token();
                 let new = Streak { last_wait: 0, length: 0 };
@@ -63,19 +79,14 @@ mod enabled {
                     streak.length = if goes_on { streak.length.saturating_add(1) } else { 1 };
                     streak.last_wait = waits;
                     if streak.length == LONG {
-                        tracing::warn!(
-                            target: "anypoll",
-                            token = token.0,
-                            conditions = ?event.conditions(),
-                            "reported by {LONG} waits in a row: if it is not that busy, what \
-                             Mode::Level reports is not used up"
-                        );
+                        long.push(*event);
                     }
                 }
             }
             if waits.is_multiple_of(u64::from(LONG)) {
                 self.streaks.retain(|_, streak| streak.last_wait == waits);
             }
+            long
         }
     }
 }

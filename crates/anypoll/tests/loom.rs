@@ -58,6 +58,19 @@ mod sync {
     }
 
     atomic!(AtomicUsize, usize, fetch_or fetch_and fetch_add fetch_sub);
+
+    impl AtomicUsize {
+        pub(crate) fn fetch_update(
+            &self,
+            set: Ordering,
+            fetch: Ordering,
+            change: impl FnMut(usize) -> Option<usize>,
+        ) -> Result<usize, usize> {
+            let result = self.0.fetch_update(set, fetch, change);
+            fence_if_consistent(set);
+            result
+        }
+    }
 }
 
 use std::collections::BTreeSet;
@@ -199,6 +212,22 @@ fn the_last_of_many_wakes_is_seen() {
         }
         assert!(poller.look().len() <= 1);
         assert_eq!(poller.look(), []);
+    });
+}
+
+/// What lasts is seen by whoever looks, also while another thread collects.
+#[test]
+fn two_looks_see_what_lasts() {
+    check(Some(3), || {
+        let poller = Poller::new();
+        let slot = poller.readiness.slot(Event::Token(5), Repeat::EachWait);
+        poller.wake(&slot);
+        let other = thread::spawn({
+            let poller = poller.clone();
+            move || poller.look()
+        });
+        assert_eq!(poller.look(), [5]);
+        assert_eq!(other.join().unwrap(), [5]);
     });
 }
 

@@ -88,6 +88,20 @@ fn each_change_and_each_wait_is_told() {
 }
 
 #[test]
+fn events_of_an_earlier_wait_do_not_count() {
+    let lines = Lines::of(|| {
+        let poller = Poller::new().unwrap();
+        poller.waker(Token(3)).wake();
+        let mut events = Events::default();
+        for _ in 0..1001 {
+            poller.wait_append(&mut events, Some(std::time::Duration::ZERO)).unwrap();
+        }
+        assert_eq!(events.len(), 1);
+    });
+    assert!(lines.iter().all(|line| line.starts_with("TRACE")), "{lines:?}");
+}
+
+#[test]
 fn a_token_that_nobody_serves_is_named_once() {
     let warning = format!("{} ", Level::WARN);
     let warnings = |waits: usize, pause_after: usize| {

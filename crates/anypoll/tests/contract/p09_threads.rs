@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 use anypoll::{
     AlwaysReadyObject, Backend, Conditions, Event, Events, Interest, Mode, Poller, Registered,
@@ -22,6 +23,7 @@ on_every_backend! {
     oneshot_reports_to_one
     edge_reports_to_one
     level_reports_to_all
+    what_lasts_is_seen_by_each_look
     a_wake_reports_to_one
     a_late_rearm_does_nothing
     a_rearm_races_with_a_change
@@ -250,6 +252,28 @@ fn level_reports_to_all(backend: Backend) {
             assert_eq!((&reader).read(&mut [0; 9]).unwrap(), 1);
         }
         expect_nothing(&poller);
+    });
+}
+
+/// What the poller itself keeps, too: with room for one, most of these wakers are always left behind.
+fn what_lasts_is_seen_by_each_look(backend: Backend) {
+    const WAKERS: usize = 130;
+    let poller = poller(backend);
+    let wakers: Vec<_> = (0..WAKERS).map(|token| poller.waker(Token(token))).collect();
+    for waker in &wakers {
+        waker.wake();
+    }
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut events = Events::with_capacity(1);
+                for _ in 0..20_000 {
+                    poller.wait(&mut events, Some(Duration::ZERO)).unwrap();
+                    assert_eq!(events.len(), 1);
+                    wakers[events.get(0).unwrap().token().0].wake();
+                }
+            });
+        }
     });
 }
 
