@@ -193,12 +193,39 @@ fn settle(object: &Object, row: &Row) {
     let end = Instant::now() + PATIENCE;
     loop {
         let found = system_shows(object);
-        if found == row.conditions {
+        if found == row.conditions && !has_its_end_on_the_way(object) {
             return;
         }
         assert!(Instant::now() < end, "{}: the system shows {found:#x}", row.situation);
         thread::yield_now();
     }
+}
+
+/// Whether a TCP stream's peer has yet to confirm its end, which will be activity that an edge shows.
+#[cfg(target_os = "linux")]
+fn has_its_end_on_the_way(object: &Object) -> bool {
+    // `TCP_FIN_WAIT1`, `TCP_LAST_ACK` and `TCP_CLOSING` of the kernel's `tcp_states.h`.
+    const UNCONFIRMED: [u8; 3] = [4, 9, 11];
+    // SAFETY: it is made of numbers alone.
+    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+    let mut size = libc::socklen_t::try_from(size_of_val(&info)).unwrap();
+    // SAFETY: the kernel writes at most `size` bytes.
+    let result = unsafe {
+        libc::getsockopt(
+            std::os::fd::AsRawFd::as_raw_fd(object),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut info).cast(),
+            &raw mut size,
+        )
+    };
+    // Another object has no such thing.
+    result == 0 && UNCONFIRMED.contains(&info.tcpi_state)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn has_its_end_on_the_way(_: &Object) -> bool {
+    false
 }
 
 /// Asked without the library.
