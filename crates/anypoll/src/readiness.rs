@@ -4,11 +4,13 @@
 //! slot; so is an object that is always ready, whose bit stays set (`Repeat::EachWait`), and so is
 //! a posted event, whose slot is free again once it was reported.
 //!
-//! Setting a bit takes no lock. It is followed by the bit's group in `state`. Who goes to sleep
-//! announces it first, and then looks at `state`; who sets a bit looks for sleepers after it: both
+//! Setting a bit takes no lock. It is followed by the bit's group in `state`, unless that stands for
+//! the bit already. Who goes to sleep announces it first, and then looks at `state`; who sets a bit looks for sleepers after it: both
 //! sequentially consistent, so at least one sees the other. Only a sleeper that is seen costs a
 //! system call, the *notice*. `NOTIFIED` keeps notices down to one in flight: it is set by who sends
 //! one and cleared by the wait that receives it, before it collects bits.
+//!
+//! While a thread collects, `COLLECTING` stands for what it will leave: another look waits for it.
 //!
 //! One sleeper has a flag of its own, since raising and lowering that costs half of what counting
 //! does, and most pollers have one waiting thread. Others are counted in `state`.
