@@ -182,6 +182,9 @@ mod sync {
     pub(crate) use crossbeam_queue::ArrayQueue;
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
     pub(crate) use std::sync::{Arc, Mutex, MutexGuard};
+
+    /// So many pending bits are kept where a wait looks anyway.
+    pub(crate) const IN_STATE: usize = usize::BITS as usize / 2;
 }
 
 pub use backend::Backend;

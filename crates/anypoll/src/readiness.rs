@@ -4,16 +4,20 @@
 //! slot; so is an object that is always ready, whose bit stays set (`Repeat::EachWait`), and so is
 //! a posted event, whose slot is free again once it was reported.
 //!
-//! Setting a bit takes no lock. It is followed by the bit's group in `state`, unless that stands for
-//! the bit already. Who goes to sleep announces it first, and then looks at `state`; who sets a bit looks for sleepers after it: both
-//! sequentially consistent, so at least one sees the other. Only a sleeper that is seen costs a
-//! system call, the *notice*. `NOTIFIED` keeps notices down to one in flight: it is set by who sends
-//! one and cleared by the wait that receives it, before it collects bits.
+//! Setting a bit takes no lock. The bits of the first slots are in `state` itself. Those of the others
+//! are in words of their own, and followed there by the word's group in `state`, unless that stands
+//! for the bit already.
 //!
-//! While a thread collects, `COLLECTING` stands for what it will leave: another look waits for it.
+//! Who goes to sleep announces it first, and then looks at `state`; who sets a bit looks for sleepers
+//! after it: both sequentially consistent, so at least one sees the other. Only a sleeper that is seen
+//! costs a system call, the *notice*. `notified` keeps notices down to one in flight: it is set by who
+//! sends one and cleared by the wait that receives it, before it collects bits.
+//!
+//! While a thread collects and cannot take all, `COLLECTING` stands for what it will leave: another
+//! look waits for it.
 //!
 //! One sleeper has a flag of its own, since raising and lowering that costs half of what counting
-//! does, and most pollers have one waiting thread. Others are counted in `state`.
+//! does, and most pollers have one waiting thread. Others are counted.
 //!
 //! Bits are collected under the lock of the slots, so a slot cannot change hands between the
 //! taking of its bit and the reading of its event. Collecting starts where the last one stopped:
@@ -26,7 +30,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
-use crate::sync::{Arc, AtomicBool, AtomicUsize, Mutex, MutexGuard};
+use crate::sync::{Arc, AtomicBool, AtomicUsize, IN_STATE, Mutex, MutexGuard};
 
 /// What a wait hands out.
 pub(crate) trait Record: Copy {
@@ -62,37 +66,48 @@ pub(crate) enum OnSignal {
 }
 
 const WORD: usize = usize::BITS as usize;
-/// One thread more that will sleep; the lowest bits of `state` count them, with room for as many
-/// threads as a system may have.
-const SLEEPER: usize = 1;
-const COUNT: usize = if WORD == 64 { 24 } else { 16 };
-/// A descriptor was handed out: somebody may sleep elsewhere.
-const WATCHED: usize = 1 << COUNT;
-const ANYBODY: usize = 2 * WATCHED - 1;
-/// A notice is on its way.
-const NOTIFIED: usize = 1 << (COUNT + 1);
-const INTERRUPT: usize = 1 << (COUNT + 2);
+const INTERRUPT: usize = 1;
 /// A thread collects, and what it will leave is not marked yet.
-const COLLECTING: usize = 1 << (COUNT + 3);
+const COLLECTING: usize = 2;
+const FIRST_SLOT: usize = 2;
+const SLOTS: usize = ((1 << IN_STATE) - 1) << FIRST_SLOT;
 /// The other bits stand for groups of words.
-const FIRST_GROUP: usize = COUNT + 4;
-const GROUPS: usize = WORD - FIRST_GROUP;
-const PENDING: usize = !(ANYBODY | NOTIFIED);
+const FIRST_GROUP: usize = FIRST_SLOT + IN_STATE;
+const GROUPS: usize = !0 << FIRST_GROUP;
 
+/// A descriptor was handed out: somebody may sleep elsewhere. The bits below count threads.
+const WATCHED: usize = 1 << (WORD - 1);
+
+/// The words are numbered from 1: what is in `state` comes before them.
 fn group(word: usize) -> usize {
-    1 << (word % GROUPS + FIRST_GROUP)
+    1 << (word % (WORD - FIRST_GROUP) + FIRST_GROUP)
+}
+
+/// The word of a slot, and the number of its bit there.
+fn place(index: usize) -> (usize, usize) {
+    match index.checked_sub(IN_STATE) {
+        None => (0, index),
+        Some(beyond) => (1 + beyond / WORD, beyond % WORD),
+    }
+}
+
+/// The slot of a word's first bit.
+fn first_of(word: usize) -> usize {
+    if word == 0 { 0 } else { IN_STATE + (word - 1) * WORD }
 }
 
 /// The pending bit of one slot, to be set from anywhere.
 #[derive(Debug)]
 pub(crate) struct Slot {
-    word: Arc<AtomicUsize>,
+    /// None: in `state`.
+    word: Option<Arc<AtomicUsize>>,
     index: usize,
 }
 
 impl Slot {
     fn bit(&self) -> usize {
-        1 << (self.index % WORD)
+        let (word, bit) = place(self.index);
+        1 << if word == 0 { bit + FIRST_SLOT } else { bit }
     }
 }
 
@@ -109,15 +124,53 @@ struct Slots<E> {
     entries: Vec<Entry<E>>,
     words: Vec<Arc<AtomicUsize>>,
     free: Vec<usize>,
+    /// How many are set in each wait.
+    lasting: usize,
     /// Where the next collecting starts.
     cursor: usize,
 }
 
+impl<E: Copy> Slots<E> {
+    /// Appends the events of one word's bits while there is room, and returns the bits of those that
+    /// are done with it.
+    fn report(&mut self, word: usize, mut set: usize, events: &mut Vec<E>) -> usize {
+        let mut done = 0;
+        while set != 0 && events.len() < events.capacity() {
+            let one = set & set.wrapping_neg();
+            set &= !one;
+            let index = first_of(word) + one.trailing_zeros() as usize;
+            let entry = &mut self.entries[index];
+            events.push(entry.event);
+            self.cursor = index + 1;
+            if !entry.each_wait {
+                done |= one;
+                if std::mem::take(&mut entry.released) {
+                    self.free.push(index);
+                }
+            }
+        }
+        done
+    }
+}
+
+fn fits(bits: usize, room: usize) -> bool {
+    bits.count_ones() as usize <= room
+}
+
+/// What all threads that wake write, apart from what they only read.
+#[derive(Debug)]
+#[repr(align(64))]
+struct State(AtomicUsize);
+
 #[derive(Debug)]
 pub(crate) struct Readiness<E> {
-    state: AtomicUsize,
+    state: State,
     /// A thread will sleep.
     asleep: AtomicBool,
+    /// A notice is on its way.
+    notified: AtomicBool,
+    /// How many more will.
+    others: AtomicUsize,
     /// Whose turn it is when the buffer has room for one.
     turn: AtomicBool,
     slots: Mutex<Slots<E>>,
@@ -126,13 +179,16 @@ pub(crate) struct Readiness<E> {
 impl<E: Record> Readiness<E> {
     pub(crate) fn new() -> Self {
         Self {
-            state: AtomicUsize::new(0),
+            state: State(AtomicUsize::new(0)),
             asleep: AtomicBool::new(false),
+            notified: AtomicBool::new(false),
+            others: AtomicUsize::new(0),
             turn: AtomicBool::new(false),
             slots: Mutex::new(Slots {
                 entries: Vec::new(),
                 words: Vec::new(),
                 free: Vec::new(),
+                lasting: 0,
                 cursor: 0,
             }),
         }
@@ -145,41 +201,45 @@ impl<E: Record> Readiness<E> {
     /// A slot that reports `event` each time it is set.
     pub(crate) fn slot(&self, event: E, repeat: Repeat) -> Slot {
         let mut slots = self.slots();
-        let entry = Entry { event, each_wait: repeat == Repeat::EachWait, released: false };
+        let slots = &mut *slots;
+        let each_wait = repeat == Repeat::EachWait;
+        let entry = Entry { event, each_wait, released: false };
         let index = if let Some(index) = slots.free.pop() {
             slots.entries[index] = entry;
             index
         } else {
-            if slots.entries.len().is_multiple_of(WORD) {
-                slots.words.push(Arc::new(AtomicUsize::new(0)));
-            }
             slots.entries.push(entry);
             // Room for every slot at once, so that giving one up never allocates.
-            let slots = &mut *slots;
             slots.free.reserve(slots.entries.len());
             slots.entries.len() - 1
         };
-        Slot { word: Arc::clone(&slots.words[index / WORD]), index }
+        let (word, _) = place(index);
+        if word > slots.words.len() {
+            slots.words.push(Arc::new(AtomicUsize::new(0)));
+        }
+        slots.lasting += usize::from(each_wait);
+        Slot { word: word.checked_sub(1).map(|word| Arc::clone(&slots.words[word])), index }
     }
 
     /// Marks a slot as ready. No lock, no allocation, at most one system call.
     pub(crate) fn set(&self, slot: &Slot, kernel: &(impl Kernel + ?Sized)) {
-        let group = group(slot.index / WORD);
-        let was_set = slot.word.fetch_or(slot.bit(), SeqCst) & slot.bit() != 0;
-        let state = if was_set { self.state.load(SeqCst) } else { 0 };
+        let Some(word) = &slot.word else { return self.announce(slot.bit(), kernel) };
+        let group = group(place(slot.index).0);
+        let was_set = word.fetch_or(slot.bit(), SeqCst) & slot.bit() != 0;
+        let state = if was_set { self.state.0.load(SeqCst) } else { 0 };
         // Who collects clears the group first: while it stands, this bit is yet to be collected.
         if state & group == 0 {
             self.announce(group, kernel);
-        } else if state & NOTIFIED == 0 && (state & ANYBODY != 0 || self.asleep.load(SeqCst)) {
-            // Whoever set it has not come to that yet.
-            self.notify(kernel);
+        } else {
+            // Whoever set it may not have come to that yet.
+            self.notify_sleepers(kernel);
         }
     }
 
     /// Gives a slot up. What was set before is still reported.
     pub(crate) fn release(&self, slot: &Slot) {
         let mut slots = self.slots();
-        if slot.word.load(Acquire) & slot.bit() == 0 {
+        if self.word(slot).load(Acquire) & slot.bit() == 0 {
             slots.free.push(slot.index);
         } else {
             slots.entries[slot.index].released = true;
@@ -189,8 +249,13 @@ impl<E: Record> Readiness<E> {
     /// Gives a slot up, and takes back what was set.
     pub(crate) fn remove(&self, slot: &Slot) {
         let mut slots = self.slots();
-        slot.word.fetch_and(!slot.bit(), AcqRel);
+        self.word(slot).fetch_and(!slot.bit(), AcqRel);
+        slots.lasting -= usize::from(slots.entries[slot.index].each_wait);
         slots.free.push(slot.index);
+    }
+
+    fn word<'a>(&'a self, slot: &'a Slot) -> &'a AtomicUsize {
+        slot.word.as_deref().unwrap_or(&self.state.0)
     }
 
     /// Makes one wait return, this one or the next.
@@ -200,103 +265,95 @@ impl<E: Record> Readiness<E> {
 
     /// From now on somebody may sleep on the kernel's object itself.
     pub(crate) fn watch(&self, kernel: &(impl Kernel + ?Sized)) {
-        if self.state.fetch_or(WATCHED, AcqRel) & PENDING != 0 {
+        self.others.fetch_or(WATCHED, SeqCst);
+        if self.state.0.load(SeqCst) != 0 {
             self.notify(kernel);
         }
     }
 
     fn announce(&self, what: usize, kernel: &(impl Kernel + ?Sized)) {
-        // The mark of a notice is set in the same step where it is likely to be needed.
-        let mark = if self.asleep.load(Relaxed) { NOTIFIED } else { 0 };
-        let before = self.state.fetch_or(what | mark, SeqCst);
-        if before & NOTIFIED != 0 {
-            return;
-        }
-        if mark != 0 {
-            kernel.notify();
-        } else if before & ANYBODY != 0 || self.asleep.load(SeqCst) {
+        self.state.0.fetch_or(what, SeqCst);
+        self.notify_sleepers(kernel);
+    }
+
+    /// Comes after what they are to see was set.
+    fn notify_sleepers(&self, kernel: &(impl Kernel + ?Sized)) {
+        if self.asleep.load(SeqCst) || self.others.load(SeqCst) != 0 {
             self.notify(kernel);
         }
     }
 
     #[cold]
     fn notify(&self, kernel: &(impl Kernel + ?Sized)) {
-        if self.state.fetch_or(NOTIFIED, AcqRel) & NOTIFIED == 0 {
+        if !self.notified.load(SeqCst) && !self.notified.swap(true, SeqCst) {
             kernel.notify();
         }
     }
 
     fn is_pending(&self) -> bool {
-        self.state.load(Acquire) & PENDING != 0
+        self.state.0.load(Acquire) != 0
     }
 
     /// Appends what is set while there is room. Returns whether there was an interrupt.
     #[cold]
-    fn collect(
-        &self,
-        kernel: &(impl Kernel + ?Sized),
-        events: &mut Vec<E>,
-        was_noticed: bool,
-    ) -> bool {
+    fn collect(&self, kernel: &(impl Kernel + ?Sized), events: &mut Vec<E>) -> bool {
         let mut slots = self.slots();
-        let Slots { entries, words, free, cursor } = &mut *slots;
-        let cleared = if was_noticed { PENDING | NOTIFIED } else { PENDING };
-        let begin = |state| Some(state & !cleared | COLLECTING);
-        let pending = self.state.fetch_update(SeqCst, SeqCst, begin).unwrap_or(0) & PENDING;
-        let groups = pending & !INTERRUPT;
-        let (first, bit) = (*cursor / WORD, *cursor % WORD);
-        let mut left = 0;
+        let room = events.capacity() - events.len();
+        let none_lasts = slots.lasting == 0;
+        let takes_all = |state| none_lasts && state & GROUPS == 0 && fits(state & SLOTS, room);
+        let begin = |state| Some(if takes_all(state) { 0 } else { COLLECTING });
+        let before = self.state.0.fetch_update(SeqCst, SeqCst, begin).unwrap_or(0);
+        if takes_all(before) {
+            slots.report(0, (before & SLOTS) >> FIRST_SLOT, events);
+        } else {
+            self.collect_some(slots, before, events, kernel);
+        }
+        before & INTERRUPT != 0
+    }
+
+    /// The rest of collecting where something stays.
+    #[cold]
+    fn collect_some(
+        &self,
+        mut slots: MutexGuard<'_, Slots<E>>,
+        pending: usize,
+        events: &mut Vec<E>,
+        kernel: &(impl Kernel + ?Sized),
+    ) {
+        let mut left = pending & SLOTS;
+        let (first, bit) = place(slots.cursor);
         // The word in which the cursor stands is visited twice: from there on, and up to there.
-        let order = (first..words.len()).chain(0..first + usize::from(bit > 0));
+        let order = (first..=slots.words.len()).chain(0..first + usize::from(bit > 0));
         for (step, nth) in order.enumerate() {
-            if events.len() == events.capacity() && left == groups {
+            if events.len() == events.capacity() && (left ^ pending) & GROUPS == 0 {
                 break;
-            }
-            if groups & group(nth) == 0 {
-                continue;
             }
             let part = match step {
                 0 => usize::MAX << bit,
                 _ if nth == first => !(usize::MAX << bit),
                 _ => usize::MAX,
             };
-            let mut set = words[nth].load(SeqCst) & part;
-            let mut taken = 0;
-            while set != 0 {
-                if events.len() == events.capacity() {
-                    left |= group(nth);
-                    break;
+            if nth == 0 {
+                let set = (pending & SLOTS) >> FIRST_SLOT & part;
+                left &= !(slots.report(nth, set, events) << FIRST_SLOT);
+            } else if pending & group(nth) != 0 {
+                let set = slots.words[nth - 1].load(SeqCst) & part;
+                let done = slots.report(nth, set, events);
+                if done != 0 {
+                    slots.words[nth - 1].fetch_and(!done, AcqRel);
                 }
-                let one = set & set.wrapping_neg();
-                set &= !one;
-                let index = nth * WORD + one.trailing_zeros() as usize;
-                let entry = &mut entries[index];
-                events.push(entry.event);
-                *cursor = index + 1;
-                if entry.each_wait {
+                if done != set {
                     left |= group(nth);
-                } else {
-                    taken |= one;
-                    if std::mem::take(&mut entry.released) {
-                        free.push(index);
-                    }
                 }
             }
-            if taken != 0 {
-                words[nth].fetch_and(!taken, AcqRel);
-            }
-        }
-        if *cursor == entries.len() {
-            *cursor = 0;
         }
         let end = |state| Some(state & !COLLECTING | left);
-        let before = self.state.fetch_update(SeqCst, SeqCst, end).unwrap_or(0);
+        let _ = self.state.0.fetch_update(SeqCst, SeqCst, end);
         drop(slots);
         // What this wait leaves behind is another's.
-        if left != 0 && (before & ANYBODY != 0 || self.asleep.load(SeqCst)) {
-            self.notify(kernel);
+        if left != 0 {
+            self.notify_sleepers(kernel);
         }
-        pending & INTERRUPT != 0
     }
 
     /// Waits for either kind of readiness and appends it to `events`, up to its capacity.
@@ -313,7 +370,7 @@ impl<E: Record> Readiness<E> {
         }
         match self.wait_alone(kernel, events, deadline.timeout) {
             Some(Ok(()))
-                if events.len() > start && self.state.load(Acquire) & (PENDING | NOTIFIED) == 0 =>
+                if events.len() > start && !self.is_pending() && !self.notified.load(Acquire) =>
             {
                 Ok(())
             }
@@ -336,13 +393,12 @@ impl<E: Record> Readiness<E> {
                 Some(result) => (result, false),
                 None => self.wait_beside(kernel, events),
             };
-            let state = self.state.load(Acquire);
             // A notice in the batch was sent after the mark was set, and nobody else clears it.
-            let was_noticed = state & NOTIFIED != 0 && Self::take_notice(events, start);
+            let was_noticed = self.notified.load(Acquire) && self.take_notice(events, start);
             // It may have taken the room of an event.
             again |= was_noticed;
-            let is_due = was_noticed || state & PENDING != 0;
-            let interrupted = is_due && self.collect(kernel, events, was_noticed);
+            let is_due = was_noticed || self.is_pending();
+            let interrupted = is_due && self.collect(kernel, events);
             if events.len() > start || interrupted {
                 return Ok(());
             }
@@ -389,14 +445,14 @@ impl<E: Record> Readiness<E> {
         }
         let has_the_flag = !self.asleep.swap(true, SeqCst);
         if !has_the_flag {
-            self.state.fetch_add(SLEEPER, SeqCst);
+            self.others.fetch_add(1, SeqCst);
         }
-        let is_pending = self.state.load(SeqCst) & PENDING != 0;
+        let is_pending = self.state.0.load(SeqCst) != 0;
         let result = if is_pending { None } else { Some(kernel.wait(events, room, timeout)) };
         if has_the_flag {
             self.asleep.store(false, Release);
         } else {
-            self.state.fetch_sub(SLEEPER, AcqRel);
+            self.others.fetch_sub(1, Release);
         }
         result
     }
@@ -418,10 +474,12 @@ impl<E: Record> Readiness<E> {
         (kernel.wait(events, limit, Timeout::ZERO), false)
     }
 
-    fn take_notice(events: &mut Vec<E>, start: usize) -> bool {
+    fn take_notice(&self, events: &mut Vec<E>, start: usize) -> bool {
         let notice = events[start..].iter().position(Record::is_notice);
         notice.is_some_and(|at| {
             events.swap_remove(start + at);
+            // Whoever still sees the mark has set a bit before those are collected.
+            self.notified.store(false, Release);
             true
         })
     }

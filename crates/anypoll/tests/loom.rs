@@ -20,6 +20,9 @@ mod sync {
     pub(crate) use loom::sync::atomic::Ordering;
     pub(crate) use loom::sync::{Arc, Mutex, MutexGuard};
 
+    /// The slots of a model are of either kind.
+    pub(crate) const IN_STATE: usize = 1;
+
     fn fence_if_consistent(order: Ordering) {
         if order == Ordering::SeqCst {
             fence(order);
@@ -128,8 +131,13 @@ struct Poller {
 }
 
 impl Poller {
-    fn new() -> Arc<Self> {
-        Arc::new(Self { readiness: Readiness::new(), kernel: Notices::default() })
+    /// With so many slots that nobody sets.
+    fn new(idle: usize) -> Arc<Self> {
+        let poller = Self { readiness: Readiness::new(), kernel: Notices::default() };
+        for _ in 0..idle {
+            poller.slot(0);
+        }
+        Arc::new(poller)
     }
 
     fn slot(&self, token: usize) -> Slot {
@@ -156,23 +164,25 @@ impl Poller {
     }
 }
 
-fn check(preemptions: Option<usize>, model: impl Fn() + Send + Sync + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = preemptions;
-    let runs = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
-    let count = runs.clone();
-    builder.check(move || {
-        count.fetch_add(1, Relaxed);
-        model();
-    });
-    println!("{} interleavings", runs.load(Relaxed));
+/// Once with the first slot's bit in the state, once with all in words of their own.
+fn check(preemptions: Option<usize>, model: fn(Arc<Poller>)) {
+    for idle in [0, sync::IN_STATE] {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = preemptions;
+        let runs = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let count = runs.clone();
+        builder.check(move || {
+            count.fetch_add(1, Relaxed);
+            model(Poller::new(idle));
+        });
+        println!("{} interleavings", runs.load(Relaxed));
+    }
 }
 
 /// Sleeping or not, a wait sees the wake, and what was written before it.
 #[test]
 fn data_before_a_wake_is_seen_after_the_wait() {
-    check(None, || {
-        let poller = Poller::new();
+    check(None, |poller| {
         let data = Arc::new(AtomicUsize::new(0));
         let waker = thread::spawn({
             let (poller, data, slot) = (poller.clone(), data.clone(), poller.slot(5));
@@ -191,8 +201,7 @@ fn data_before_a_wake_is_seen_after_the_wait() {
 /// A wake that finds its mark set still reaches a wait that begins after it.
 #[test]
 fn the_last_of_many_wakes_is_seen() {
-    check(Some(3), || {
-        let poller = Poller::new();
+    check(Some(3), |poller| {
         let data = Arc::new(AtomicUsize::new(0));
         let slot = Arc::new(poller.slot(5));
         let wakers: Vec<_> = (0..2)
@@ -218,8 +227,7 @@ fn the_last_of_many_wakes_is_seen() {
 /// What lasts is seen by whoever looks, also while another thread collects.
 #[test]
 fn two_looks_see_what_lasts() {
-    check(Some(3), || {
-        let poller = Poller::new();
+    check(Some(3), |poller| {
         let slot = poller.readiness.slot(Event::Token(5), Repeat::EachWait);
         poller.wake(&slot);
         let other = thread::spawn({
@@ -234,8 +242,7 @@ fn two_looks_see_what_lasts() {
 /// A wake that finds another halfway is reported all the same to whoever looks after it.
 #[test]
 fn a_wake_beside_another_is_seen_at_once() {
-    check(None, || {
-        let poller = Poller::new();
+    check(None, |poller| {
         let slot = Arc::new(poller.slot(5));
         let other = thread::spawn({
             let (poller, slot) = (poller.clone(), slot.clone());
@@ -252,8 +259,7 @@ fn a_wake_beside_another_is_seen_at_once() {
 /// A buffer that has room for one passes the rest on, and nobody sleeps beside it.
 #[test]
 fn two_waits_share_two_wakes() {
-    check(Some(2), || {
-        let poller = Poller::new();
+    check(Some(2), |poller| {
         let (one, two) = (poller.slot(1), poller.slot(2));
         let waiter = thread::spawn({
             let poller = poller.clone();
@@ -275,11 +281,34 @@ fn two_waits_share_two_wakes() {
     });
 }
 
+/// A look that receives the notice of a wake which was reported already takes it from no other.
+#[test]
+fn a_late_notice_is_taken_from_nobody() {
+    check(Some(2), |poller| {
+        let (old, new) = (poller.slot(1), Arc::new(poller.slot(2)));
+        let sleeper = thread::spawn({
+            let poller = poller.clone();
+            move || while !poller.wait(8, None).contains(&2) {}
+        });
+        poller.wake(&old);
+        let waker = thread::spawn({
+            let (poller, new) = (poller.clone(), new.clone());
+            move || poller.wake(&new)
+        });
+        // The first look has no room to ask the kernel.
+        let seen = [poller.wait(1, Some(Duration::ZERO)), poller.look()];
+        if seen.concat().contains(&2) {
+            poller.wake(&new);
+        }
+        sleeper.join().unwrap();
+        waker.join().unwrap();
+    });
+}
+
 /// Two wakers of one token beside two waits: each wait gets one report, or one gets both wakes.
 #[test]
 fn a_wait_that_finds_nothing_sleeps_on() {
-    check(Some(3), || {
-        let poller = Poller::new();
+    check(Some(3), |poller| {
         let slots = [poller.slot(1), poller.slot(2)];
         let wakers = slots.map(|slot| {
             let poller = poller.clone();
@@ -303,8 +332,7 @@ fn a_wait_that_finds_nothing_sleeps_on() {
 /// A slot changes hands only after its wake was reported under its own token.
 #[test]
 fn a_released_slot_keeps_its_wake() {
-    check(Some(3), || {
-        let poller = Poller::new();
+    check(Some(3), |poller| {
         let old = poller.slot(1);
         let waker = thread::spawn({
             let poller = poller.clone();
@@ -329,8 +357,7 @@ fn a_released_slot_keeps_its_wake() {
 /// What is set while nobody waits is on the descriptor once it was handed out.
 #[test]
 fn a_watched_kernel_object_has_the_notice() {
-    check(None, || {
-        let poller = Poller::new();
+    check(None, |poller| {
         let slot = poller.slot(1);
         let waker = thread::spawn({
             let poller = poller.clone();
@@ -347,8 +374,7 @@ fn a_watched_kernel_object_has_the_notice() {
 /// One interrupt, one wait.
 #[test]
 fn an_interrupt_ends_one_wait() {
-    check(None, || {
-        let poller = Poller::new();
+    check(None, |poller| {
         let interrupter = thread::spawn({
             let poller = poller.clone();
             move || poller.readiness.interrupt(&poller.kernel)

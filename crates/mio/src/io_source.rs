@@ -57,19 +57,22 @@ impl<S: anypoll::Source> IoSource<S> {
     }
 
     /// Runs a call on the object that may answer that it would block.
+    #[inline]
     pub(crate) fn run<T>(
         &self,
         direction: anypoll::Interest,
         call: impl FnOnce(&S) -> io::Result<T>,
     ) -> io::Result<T> {
         let result = call(self.get());
-        if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+        let would_block = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
+        if self.poller.is_some() && result.as_ref().is_err_and(would_block) {
             self.rearm(direction);
         }
         result
     }
 
     /// A would-block is the news.
+    #[cold]
     pub(crate) fn rearm(&self, direction: anypoll::Interest) {
         if let Some(poller) = &self.poller {
             // Not being registered any more is no error, and a failed change is tried again by the
