@@ -154,7 +154,7 @@ impl<E: Copy> Slots<E> {
 }
 
 fn fits(bits: usize, room: usize) -> bool {
-    bits.count_ones() as usize <= room
+    room >= IN_STATE || bits.count_ones() as usize <= room
 }
 
 /// What all threads that wake write, apart from what they only read.
