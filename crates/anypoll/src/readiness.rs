@@ -153,10 +153,6 @@ impl<E: Copy> Slots<E> {
     }
 }
 
-fn fits(bits: usize, room: usize) -> bool {
-    room >= IN_STATE || bits.count_ones() as usize <= room
-}
-
 /// What all threads that wake write, apart from what they only read.
 #[derive(Debug)]
 #[repr(align(64))]
@@ -298,9 +294,8 @@ impl<E: Record> Readiness<E> {
     #[cold]
     fn collect(&self, kernel: &(impl Kernel + ?Sized), events: &mut Vec<E>) -> bool {
         let mut slots = self.slots();
-        let room = events.capacity() - events.len();
-        let none_lasts = slots.lasting == 0;
-        let takes_all = |state| none_lasts && state & GROUPS == 0 && fits(state & SLOTS, room);
+        let fit_if_in_state = slots.lasting == 0 && events.capacity() - events.len() >= IN_STATE;
+        let takes_all = |state| fit_if_in_state && state & GROUPS == 0;
         let begin = |state| Some(if takes_all(state) { 0 } else { COLLECTING });
         let before = self.state.0.fetch_update(SeqCst, SeqCst, begin).unwrap_or(0);
         if takes_all(before) {
@@ -370,7 +365,9 @@ impl<E: Record> Readiness<E> {
         }
         match self.wait_alone(kernel, events, deadline.timeout) {
             Some(Ok(()))
-                if events.len() > start && !self.is_pending() && !self.notified.load(Acquire) =>
+                if (events.len() > start || deadline.timeout == Timeout::ZERO)
+                    && !self.is_pending()
+                    && !self.notified.load(Acquire) =>
             {
                 Ok(())
             }

@@ -22,13 +22,17 @@ pub(crate) struct Section {
 
 const ONE_EVENT: &str = "A wait that brings one event pays the whole price of announcing that this \
     thread will sleep, so that others may wake it without a system call when it does not: one locked instruction, about \
-    ten nanoseconds here. A hand-written loop has nobody to tell. In a process with threads the \
+    ten nanoseconds here. A hand-written loop has nobody to tell. Nor can it be left out while there is no \
+    waker: one may be made by another thread at any time, and would not know whom to wake. In a process with threads the \
     C library's `epoll_wait` costs as much more, for being a cancellation point, which anypoll does \
     not call. Beside polling's five system calls the read and the write of the byte weigh as much.";
 
-const LOOK: &str = "Two thirds of anypoll's time for one wake are the look at the kernel, which is \
+const LOOK: &str = "Most of anypoll's time for one wake is the look at the kernel, whose row is above: \
     one system call where mio makes two. Without it who is woken all the time would never see \
-    another event.";
+    another event, and what is ready (level) would be missing from a wait. The rest are four locked \
+    instructions: the bit is set, the slots are locked, the bits are taken, the slots are unlocked. \
+    Each further wake is one more: without it what was written before a wake that finds another \
+    pending would not be ordered before the report.";
 
 const NOISE: &str = "Within the noise, as the quartiles and the neighbouring rows show: the time is the \
     kernel's, at many objects that of memory.";
@@ -151,6 +155,13 @@ fn wakes(divisor: usize) -> Section {
         limit: "A sleeping thread costs a system call and the scheduler, whoever wakes it. A poller \
                 that is awake needs neither.",
         workloads: vec![
+            Workload::new("a look, and nothing is there", Work::Look { waits: 20_000 / divisor })
+                .goals(&[(Mio::NAME, 1.0)])
+                .reason(
+                    "The kernel has nothing to do, so this is what a wait itself costs. anypoll looks \
+                     before and after whether a waker is pending, finds its backend behind a pointer, \
+                     and calls `epoll_pwait`, which every processor's Linux has, for `epoll_wait`.",
+                ),
             Workload::new("one wake, then a wait", wakes(1, 10_000))
                 .goals(&[(Mio::NAME, 3.0)])
                 .reason(LOOK),
@@ -160,10 +171,11 @@ fn wakes(divisor: usize) -> Section {
             Workload::new("storm, 4 threads", Work::Storm { wakes: 5_000 / divisor })
                 .goals(&[(Mio::NAME, 1.0)])
                 .reason(
-                    "Not profiled. The slower a peer's wait, the more wakes one report gathers, and \
-                     the fewer reports there are: here the thread that waits takes time from those \
-                     that wake. And each of our wakes writes to a word that all four threads share, \
-                     also when it finds one pending: a mere look would not order it behind the data.",
+                    "libuv's `uv_async_send` returns after a plain read if it finds one pending, \
+                     and that is all of the difference: with such a read first anypoll takes a third \
+                     of its time and is as fast. But a read orders nothing: what was written before \
+                     it might not be seen after the report. So each wake is a locked instruction, on \
+                     a word for which the threads contend.",
                 ),
             Workload::new("a sleeping thread, median", latency(50)).goals(&[(Mio::NAME, 1.0)]),
             Workload::new("a sleeping thread, p99", latency(99)).goals(&[(Mio::NAME, 1.0)]),

@@ -40,6 +40,9 @@ pub(crate) enum Work {
         exchanges: usize,
         mode: Mode,
     },
+    Look {
+        waits: usize,
+    },
     Wakes {
         wakes: usize,
         waits: usize,
@@ -88,7 +91,8 @@ impl Work {
             | Self::Again { mode, .. }
             | Self::Rounds { mode, .. } => Some(mode),
             Self::Oneshot { .. } => Some(Mode::Oneshot),
-            Self::Wakes { .. }
+            Self::Look { .. }
+            | Self::Wakes { .. }
             | Self::Storm { .. }
             | Self::Latency { .. }
             | Self::Timeout { .. } => None,
@@ -105,6 +109,7 @@ impl Work {
             }
             Self::Churn { connections, mode } => churn::<P>(connections, mode),
             Self::Udp { exchanges, mode } => udp::<P>(exchanges, mode),
+            Self::Look { waits } => looks::<P>(waits),
             Self::Wakes { wakes: at_once, waits } => wakes::<P>(at_once, waits),
             Self::Storm { wakes } => storm::<P>(wakes),
             Self::Latency { percent, samples } => latency::<P>(percent, samples),
@@ -297,6 +302,16 @@ fn udp<P: Peer>(count: usize, mode: Mode) -> f64 {
         peer.remove(key, socket.as_fd());
     }
     result
+}
+
+fn looks<P: Peer>(count: usize) -> f64 {
+    let mut peer = P::new();
+    let _wake = peer.waker();
+    let start = Instant::now();
+    for _ in 0..count {
+        look(&mut peer);
+    }
+    seconds(start, count)
 }
 
 /// So many wakes by this thread, then the wait that reports them.
