@@ -317,29 +317,34 @@ impl<E: Record> Readiness<E> {
     ) {
         let mut left = pending & SLOTS;
         let (first, bit) = place(slots.cursor);
+        let count = 1 + slots.words.len();
         // The word in which the cursor stands is visited twice: from there on, and up to there.
-        let order = (first..=slots.words.len()).chain(0..first + usize::from(bit > 0));
-        for (step, nth) in order.enumerate() {
+        for step in 0..=count {
+            let nth = (first + step) % count;
             if events.len() == events.capacity() && (left ^ pending) & GROUPS == 0 {
                 break;
             }
-            let part = match step {
-                0 => usize::MAX << bit,
-                _ if nth == first => !(usize::MAX << bit),
-                _ => usize::MAX,
+            let mut part = usize::MAX;
+            if step == 0 {
+                part <<= bit;
+            } else if step == count {
+                part = !(part << bit);
+            }
+            let set = match nth {
+                0 => (pending & SLOTS) >> FIRST_SLOT,
+                _ if pending & group(nth) == 0 => 0,
+                _ => slots.words[nth - 1].load(SeqCst),
             };
+            let done = slots.report(nth, set & part, events);
             if nth == 0 {
-                let set = (pending & SLOTS) >> FIRST_SLOT & part;
-                left &= !(slots.report(nth, set, events) << FIRST_SLOT);
-            } else if pending & group(nth) != 0 {
-                let set = slots.words[nth - 1].load(SeqCst) & part;
-                let done = slots.report(nth, set, events);
-                if done != 0 {
-                    slots.words[nth - 1].fetch_and(!done, AcqRel);
-                }
-                if done != set {
-                    left |= group(nth);
-                }
+                left &= !(done << FIRST_SLOT);
+                continue;
+            }
+            if done != 0 {
+                slots.words[nth - 1].fetch_and(!done, AcqRel);
+            }
+            if done != set & part {
+                left |= group(nth);
             }
         }
         let end = |state| Some(state & !COLLECTING | left);
