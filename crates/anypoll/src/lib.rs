@@ -135,6 +135,34 @@
 //! one end of a `UnixStream::pair`, and the other end is registered as any socket. Who writes a
 //! handler of their own may call [`Waker::wake`] in it.
 //!
+//! ```
+//! # #[cfg(unix)] {
+//! use std::os::unix::net::UnixStream;
+//!
+//! use anypoll::{Events, Interest, Mode, Poller, Token};
+//! use signal_hook::consts::{SIGUSR1, SIGUSR2};
+//! use signal_hook::low_level;
+//!
+//! let poller = Poller::new()?;
+//! let (ours, handler) = UnixStream::pair()?;
+//! low_level::pipe::register(SIGUSR1, handler)?;
+//! let signals = poller.register(ours, Token(1), Interest::READABLE, Mode::Level)?;
+//!
+//! let waker = poller.waker(Token(2));
+//! // SAFETY: `wake` is async-signal-safe, and does not panic.
+//! unsafe { low_level::register(SIGUSR2, move || waker.wake()) }?;
+//!
+//! low_level::raise(SIGUSR1)?;
+//! low_level::raise(SIGUSR2)?;
+//! let mut events = Events::default();
+//! poller.wait(&mut events, None)?;
+//! let mut tokens: Vec<_> = events.iter().map(|event| event.token()).collect();
+//! tokens.sort();
+//! assert_eq!(tokens, [signals.token(), Token(2)]);
+//! # }
+//! # std::io::Result::Ok(())
+//! ```
+//!
 //! [signal-hook]: https://docs.rs/signal-hook
 //!
 //! # Features
@@ -157,6 +185,16 @@
 //! the others was verified, and which promise one cannot keep.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
+
+/// What the repository's pages show is compiled, and run where it ends.
+#[cfg(doctest)]
+mod pages {
+    #[doc = include_str!("../../../README.md")]
+    struct Readme;
+    #[cfg(unix)]
+    #[doc = include_str!("../../../docs/objects.md")]
+    struct Objects;
+}
 
 mod backend;
 #[cfg(feature = "channel")]

@@ -79,23 +79,30 @@ fn start(socket: Socket, to: &SockAddr) -> io::Result<Socket> {
 
 /// Whether a connection that was started is there: `false` while it is pending.
 ///
-/// It stays `false` for a socket that was never to be connected, or whose connection both sides have
-/// ended: ask until it is `true`, and not again.
-///
 /// # Errors
 ///
-/// Why it failed. The socket gives that error once: do not ask again after it.
+/// Why it failed, which the socket says once. From then on, and for a socket whose connection both
+/// sides have ended or that was never to be connected,
+/// [`NotConnected`](io::ErrorKind::NotConnected). (On Windows `false` may mean any of these, and on
+/// other systems than Linux the last.)
 pub fn connected(stream: &(impl Source + ?Sized)) -> io::Result<bool> {
-    let socket = sys::socket(stream.handle())?;
-    let socket = SockRef::from(&socket);
-    if let Some(error) = socket.take_error()? {
-        return Err(error);
+    let handle = sys::socket(stream.handle())?;
+    let socket = SockRef::from(&handle);
+    let look = || match socket.take_error()? {
+        Some(error) => Err(error),
+        None => socket.peer_addr().map(drop),
+    };
+    match look() {
+        // Where this is no longer pending, it may have ended since.
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+            if sys::is_pending(handle)? {
+                return Ok(false);
+            }
+            look()?;
+        }
+        result => result?,
     }
-    match socket.peer_addr() {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
-        Err(error) => Err(error),
-    }
+    Ok(true)
 }
 
 /// Accepts a connection as a non-blocking, close-on-exec stream, in one system call where there is

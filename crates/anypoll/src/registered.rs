@@ -27,6 +27,56 @@ use crate::trace::trace;
 /// and `Write` are here too, for `Registered<S>` and for `&Registered<S>`. Two halves of one connection
 /// share an `Arc<Registered<S>>`. `Box<Registered<dyn Source>>` holds any kind.
 ///
+/// So protocol crates that ask for `Read` and `Write` (rustls' `StreamOwned`, tungstenite's `WebSocket`)
+/// take it as it is. When they say `WouldBlock`, the object did: wait, and call again.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # #[cfg(feature = "net")] {
+/// use std::io::ErrorKind;
+/// use std::net::{TcpListener, TcpStream};
+///
+/// use anypoll::{Events, Interest, Mode, Poller, Token, net};
+/// use tungstenite::{Error, HandshakeError};
+///
+/// let listener = TcpListener::bind("127.0.0.1:0")?;
+/// let address = listener.local_addr()?;
+/// let client = std::thread::spawn(move || {
+///     let stream = TcpStream::connect(address).unwrap();
+///     let (mut socket, _) = tungstenite::client("ws://localhost/", stream).unwrap();
+///     socket.send("hello".into()).unwrap();
+/// });
+///
+/// let poller = Poller::new()?;
+/// let (stream, _) = net::accept(&listener)?;
+/// let stream = poller.register(stream, Token(0), Interest::READABLE, Mode::Edge)?;
+/// let mut events = Events::default();
+/// let mut handshake = tungstenite::accept(stream);
+/// let mut socket = loop {
+///     handshake = match handshake {
+///         Ok(socket) => break socket,
+///         Err(HandshakeError::Interrupted(begun)) => {
+///             poller.wait(&mut events, None)?;
+///             begun.handshake()
+///         }
+///         Err(HandshakeError::Failure(error)) => return Err(error.into()),
+///     };
+/// };
+/// let message = loop {
+///     match socket.read() {
+///         Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
+///             poller.wait(&mut events, None)?;
+///         }
+///         result => break result?,
+///     }
+/// };
+/// assert_eq!(message.to_text()?, "hello");
+/// # client.join().unwrap();
+/// # }
+/// # Ok(())
+/// # }
+/// ```
+///
 /// A duplicate of the object (`try_clone`) is not watched, but keeps it open: a listener that was
 /// duplicated goes on listening after its registration was dropped.
 ///

@@ -16,6 +16,21 @@ pub(crate) mod sealed {
 /// `Stdin` buffers what it has read, and what is in its buffer causes no event: watch its descriptor,
 /// and read that through a `File`.
 ///
+/// ```
+/// # #[cfg(unix)] {
+/// use std::fs::File;
+/// use std::os::fd::AsFd;
+///
+/// use anypoll::{Interest, Mode, Poller, Token};
+///
+/// let poller = Poller::new()?;
+/// let input = File::from(std::io::stdin().as_fd().try_clone_to_owned()?);
+/// let input = poller.register(input, Token(0), Interest::READABLE, Mode::Level)?;
+/// # drop(input);
+/// # }
+/// # std::io::Result::Ok(())
+/// ```
+///
 /// The trait is sealed and has nothing to call. A descriptor is asked for anew for each operation;
 /// a backend that must remember one keeps a duplicate of its own, so an implementation of `AsFd`
 /// that answers differently each time gets wrong events and nothing worse.

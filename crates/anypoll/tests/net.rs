@@ -7,7 +7,7 @@
 mod support;
 
 use std::io::{ErrorKind, Read};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 
@@ -20,6 +20,7 @@ use support::{expect_nothing, on_every_backend, poller, wait_for};
 on_every_backend! {
     pending_then_done
     refused
+    ended_by_both
     from_an_address
     unix
 }
@@ -79,6 +80,25 @@ fn refused(backend: Backend) {
     let seen = wait_for(&poller, &[1])[&Token(1)];
     assert!(Event::new(Token(1), seen).is_error());
     assert_eq!(net::connected(&stream).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    assert_eq!(net::connected(&stream).unwrap_err().kind(), ErrorKind::NotConnected);
+}
+
+fn ended_by_both(backend: Backend) {
+    for ours_first in [true, false] {
+        let poller = poller(backend);
+        let listener = TcpListener::bind(any_port(Ipv4Addr::LOCALHOST)).unwrap();
+        let stream = net::connect(listener.local_addr().unwrap()).unwrap();
+        let (peer, _) = net::accept(&listener).unwrap();
+        let stream = poller.register(stream, Token(1), Interest::READABLE, Mode::Level).unwrap();
+        let is_connected = |stream: &TcpStream| net::connected(stream).unwrap();
+        let (first, second) =
+            if ours_first { (stream.get_ref(), &peer) } else { (&peer, stream.get_ref()) };
+        first.shutdown(Shutdown::Write).unwrap();
+        assert!(is_connected(first) && is_connected(second));
+        second.shutdown(Shutdown::Write).unwrap();
+        while !Event::new(Token(1), wait_for(&poller, &[1])[&Token(1)]).is_write_closed() {}
+        assert_eq!(net::connected(&stream).unwrap_err().kind(), ErrorKind::NotConnected);
+    }
 }
 
 fn from_an_address(backend: Backend) {
@@ -132,6 +152,11 @@ fn any_socket_is_asked() {
     let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     assert!(net::connected(&stream).unwrap());
     assert!(!net::connected(&listener.as_fd()).unwrap());
+    #[cfg(target_os = "linux")]
+    {
+        let unused = net::connected(&Socket::new(Domain::IPV4, Type::STREAM, None).unwrap());
+        assert_eq!(unused.unwrap_err().kind(), ErrorKind::NotConnected);
+    }
     let pipe = std::io::pipe().unwrap();
     assert_eq!(net::connected(&pipe.0).unwrap_err().raw_os_error(), Some(libc::ENOTSOCK));
 }

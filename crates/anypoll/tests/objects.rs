@@ -15,7 +15,7 @@ use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
 use std::net::{TcpListener, TcpStream, UdpSocket};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::PathBuf;
@@ -650,7 +650,8 @@ const ROWS: &[Row] = &[
         note: "Whoever closes the object takes it off first.",
         run: |site| {
             let counter: &OwnedFd = Box::leak(Box::new(eventfd(0, EventfdFlags::CLOEXEC).unwrap()));
-            site.read(Arc::new(Box::new(counter.as_fd()))).readied_by(move || count(counter))
+            let lent: &BorrowedFd<'_> = Box::leak(Box::new(counter.as_fd()));
+            site.read(Arc::new(Box::new(lent))).readied_by(move || count(counter))
         },
         ..KERNEL
     },

@@ -6,7 +6,13 @@
 #[allow(dead_code, unused_imports, reason = "shared with the contract's tests")]
 mod support;
 
+#[cfg(target_os = "linux")]
+use std::fs;
+#[cfg(target_os = "linux")]
+use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd};
+#[cfg(target_os = "linux")]
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -14,6 +20,8 @@ use std::thread;
 use anypoll::process::Exit;
 use anypoll::{Backend, Interest, Mode, Token, set_nonblocking};
 
+#[cfg(target_os = "linux")]
+use support::alone;
 use support::{expect_nothing, on_every_backend, poller, wait_for};
 
 const MODES: [Mode; 3] = [Mode::Level, Mode::Edge, Mode::Oneshot];
@@ -21,6 +29,8 @@ const MODES: [Mode; 3] = [Mode::Level, Mode::Edge, Mode::Oneshot];
 on_every_backend! {
     by_the_best_means
     by_a_thread
+    the_thread_is_there_before_the_child_can_go
+    sigchld_is_the_programs
 }
 
 /// Exits with `status` when its input ends.
@@ -36,6 +46,12 @@ fn by_the_best_means(backend: Backend) {
 #[cfg(not(target_os = "linux"))]
 fn by_a_thread(_backend: Backend) {}
 
+#[cfg(not(target_os = "linux"))]
+fn the_thread_is_there_before_the_child_can_go(_backend: Backend) {}
+
+#[cfg(not(target_os = "linux"))]
+fn sigchld_is_the_programs(_backend: Backend) {}
+
 /// As in a container that answers `ENOSYS`, or before Linux 5.3.
 #[cfg(target_os = "linux")]
 fn by_a_thread(backend: Backend) {
@@ -50,10 +66,60 @@ fn by_a_thread(backend: Backend) {
     assert!(what_it_is(&Exit::of(&mut child(0)).unwrap()).contains("pidfd"));
 }
 
+/// Later, the child's number might be another's, and the thread would sleep for that one.
+#[cfg(target_os = "linux")]
+fn the_thread_is_there_before_the_child_can_go(backend: Backend) {
+    alone(backend, module_path!(), "the_thread_is_there_before_the_child_can_go", || {
+        forbid_pidfd_open();
+        let mut children = Vec::new();
+        for count in 1..=50 {
+            let mut child = child(0);
+            let _exit = Exit::of(&mut child).unwrap();
+            children.push(child);
+            let tasks = fs::read_dir("/proc/self/task").unwrap();
+            let stats = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("stat")));
+            let states = stats.filter_map(|stat| {
+                Some(stat.unwrap().split_once("(anypoll-exit) ")?.1.split_at(1).0.to_owned())
+            });
+            assert_eq!(states.collect::<Vec<_>>(), vec!["S"; count]);
+        }
+        for mut child in children {
+            drop(child.stdin.take());
+            child.wait().unwrap();
+        }
+    });
+}
+
+/// It comes as if nobody watched the child, and may be ignored.
+#[cfg(target_os = "linux")]
+fn sigchld_is_the_programs(backend: Backend) {
+    alone(backend, module_path!(), "sigchld_is_the_programs", || {
+        let (mut signals, handler) = UnixStream::pair().unwrap();
+        signal_hook::low_level::pipe::register(libc::SIGCHLD, handler).unwrap();
+        let mut one_child = || {
+            seen_when_it_comes(backend, Mode::Level);
+            assert_eq!(signals.read(&mut [0; 8]).unwrap(), 1);
+        };
+        one_child();
+        forbid_pidfd_open();
+        one_child();
+
+        // SAFETY: no handler is given.
+        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+        let poller = poller(backend);
+        let mut child = child(0);
+        let exit = Exit::of(&mut child).unwrap();
+        let _exit = poller.register(exit, Token(1), Interest::READABLE, Mode::Level).unwrap();
+        drop(child.stdin.take());
+        wait_for(&poller, &[1]);
+        assert_eq!(child.try_wait().unwrap_err().raw_os_error(), Some(libc::ECHILD));
+    });
+}
+
 #[cfg(target_os = "linux")]
 fn what_it_is(exit: &Exit) -> String {
     let link = format!("/proc/self/fd/{}", exit.as_fd().as_raw_fd());
-    std::fs::read_link(link).unwrap().to_str().unwrap().to_owned()
+    fs::read_link(link).unwrap().to_str().unwrap().to_owned()
 }
 
 /// For this thread and those that it starts.

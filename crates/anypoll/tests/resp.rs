@@ -1,4 +1,5 @@
-//! The Redis protocol of the examples: by itself, and the same exchanges with each of its servers.
+//! The Redis protocol of the examples: by itself, and the same exchanges with each of its servers,
+//! on every backend.
 #![cfg(any(unix, windows))]
 
 #[path = "../examples/resp/protocol.rs"]
@@ -10,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use anypoll::Backend;
 use protocol::{Connection, Store};
 
 /// Requests and replies on one connection to an empty store, in order.
@@ -169,13 +171,17 @@ impl Drop for Server {
     }
 }
 
-fn server(name: &str) -> Server {
+fn server(name: &str, backend: Backend) -> Server {
     let profile = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().to_owned();
     let example =
         profile.join("examples").join(name).with_extension(std::env::consts::EXE_EXTENSION);
     assert!(example.exists(), "`cargo test` builds it, or `cargo build --example {name}`");
-    let mut child =
-        Command::new(example).arg("127.0.0.1:0").stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = Command::new(example)
+        .arg("127.0.0.1:0")
+        .env("ANYPOLL_BACKEND", format!("{backend:?}"))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let address = line.trim_end().strip_prefix("RESP at ").unwrap().parse().unwrap();
@@ -203,8 +209,8 @@ fn expect_end(mut stream: &TcpStream) {
     assert_eq!(rest, b"");
 }
 
-fn exchanges(name: &str) {
-    let server = server(name);
+fn exchanges(name: &str, backend: Backend) {
+    let server = server(name, backend);
     let mut stream = server.connect();
     for (request, reply) in EXCHANGES {
         stream.write_all(request.as_bytes()).unwrap();
@@ -229,9 +235,9 @@ fn exchanges(name: &str) {
 
 /// A client that sends 64 requests of 1 MiB before it reads, another who stays away, and many
 /// small ones that the two do not hold up.
-fn many_clients(name: &str) {
+fn many_clients(name: &str, backend: Backend) {
     const VALUE: usize = 1 << 20;
-    let server = server(name);
+    let server = server(name, backend);
     let request = format!("*2\r\n$4\r\nECHO\r\n${VALUE}\r\n{}\r\n", "x".repeat(VALUE));
     let reply = &request[14..];
     let mut slow = server.connect();
@@ -278,14 +284,16 @@ fn many_clients(name: &str) {
 macro_rules! servers {
     ($($name:ident)*) => {$(
         mod $name {
+            use super::Backend;
+
             #[test]
             fn exchanges() {
-                super::exchanges(stringify!($name));
+                Backend::available().iter().for_each(|backend| super::exchanges(stringify!($name), *backend));
             }
 
             #[test]
             fn many_clients() {
-                super::many_clients(stringify!($name));
+                Backend::available().iter().for_each(|backend| super::many_clients(stringify!($name), *backend));
             }
         }
     )*};

@@ -1,28 +1,40 @@
-//! The example of signals, in a process of its own that is sent real ones.
+//! The example of signals, in a process of its own that is sent real ones, on every backend.
 
 #![cfg(unix)]
 
 #[path = "../examples/signals.rs"]
 #[allow(unreachable_pub, reason = "the example is a program")]
 mod example;
+#[path = "contract/support.rs"]
+#[allow(dead_code, unused_imports, reason = "shared with the contract's tests")]
+mod support;
 
 use std::io::{BufRead, BufReader, Lines};
 use std::process::{Command, Stdio};
 
+use anypoll::{Backend, Poller};
 use rustix::process::{Pid, Signal, kill_process};
+
+use support::on_every_backend;
+
+on_every_backend! {
+    the_example
+}
 
 /// Says that this process is the one to be sent signals.
 const ENVIRONMENT: &str = "ANYPOLL_SIGNALS_EXAMPLE";
 
-#[test]
-fn the_example() {
+fn the_example(backend: Backend) {
+    let name = format!("{backend:?}");
     if std::env::var(ENVIRONMENT).is_ok() {
+        assert_eq!(Poller::new().unwrap().backend(), backend);
         return example::main().unwrap();
     }
     let mut program = Command::new(std::env::current_exe().unwrap());
     // With one thread the harness would print into the program's first line.
-    program.args(["--exact", "the_example", "--nocapture", "--test-threads=2"]);
-    program.env(ENVIRONMENT, "");
+    let test = format!("{}::the_example", name.to_lowercase());
+    program.args(["--exact", &test, "--nocapture", "--test-threads=2"]);
+    program.env(ENVIRONMENT, "").env("ANYPOLL_BACKEND", name);
     let mut program = program.stdout(Stdio::piped()).spawn().unwrap();
     let pid = Pid::from_child(&program);
     let send = |signal| kill_process(pid, signal).unwrap();

@@ -1,13 +1,32 @@
-//! The example of a supervisor, with real children.
+//! The example of a supervisor, with real children, on every backend.
 #![cfg(target_os = "linux")]
+
+#[path = "contract/support.rs"]
+#[allow(dead_code, unused_imports, reason = "shared with the contract's tests")]
+mod support;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Lines};
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use anypoll::Backend;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+
+use support::{PATIENCE, on_every_backend};
+
+on_every_backend! {
+    lines_have_a_prefix
+    the_last_words_of_a_command
+    restarts_with_growing_delays
+    one_thread_that_sleeps
+    signals_are_forwarded
+    a_stubborn_command_is_killed
+    a_second_signal_kills_at_once
+    what_a_command_has_started_ends_with_it
+    a_pipe_that_stays_open_holds_nothing_up
+    an_error_leaves_nothing_behind
+}
 
 /// Every process of a test has this in its environment.
 const MARK: &str = "ANYPOLL_SUPERVISOR_TEST";
@@ -24,13 +43,14 @@ struct Process {
     mark: String,
 }
 
-fn supervisor(test: &str, args: &[&str]) -> Supervisor {
+fn supervisor(test: &str, backend: Backend, args: &[&str]) -> Supervisor {
     let profile = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().to_owned();
     let example = profile.join("examples/supervisor");
     assert!(example.exists(), "`cargo test` builds it, or `cargo build --example supervisor`");
-    let mark = format!("{test}-{}", std::process::id());
+    let mark = format!("{test}-{backend:?}-{}", std::process::id());
     let mut child = Command::new(example)
         .args(args)
+        .env("ANYPOLL_BACKEND", format!("{backend:?}"))
         .env(MARK, &mark)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -61,12 +81,20 @@ impl Supervisor {
         children.split_whitespace().count()
     }
 
+    /// A number of `/proc/…/status`.
+    fn status(&self, name: &str) -> usize {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.child.id()));
+        let status = status.unwrap();
+        let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        value.unwrap().trim().parse().unwrap()
+    }
+
     /// It ends by itself, has said nothing more, and nothing is left of what it has started.
     fn ends(mut self) {
         assert_eq!(self.err.next().map(Result::unwrap), None);
         assert_eq!(self.out.next().map(Result::unwrap), None);
         assert!(self.process.child.wait().unwrap().success());
-        wait_until(|| processes(&self.process.mark).is_empty());
+        wait_until_left(&self.process.mark, 0);
     }
 }
 
@@ -98,18 +126,28 @@ fn kill(id: &str) {
     let _ = kill_process(id, Signal::KILL);
 }
 
-fn wait_until(condition: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(60), "it does not come");
-        thread::sleep(Duration::from_millis(1));
+/// Waits until no more than so many of a test's processes are left.
+fn wait_until_left(mark: &str, left: usize) {
+    loop {
+        let there = processes(mark);
+        if there.len() <= left {
+            return;
+        }
+        let open = |id: &String| {
+            pidfd_open(Pid::from_raw(id.parse().unwrap()).unwrap(), PidfdFlags::empty())
+        };
+        // One that is gone meanwhile is a reason to look again too.
+        let Ok(ends) = there.iter().map(open).collect::<Result<Vec<_>, _>>() else { continue };
+        let mut ends: Vec<_> = ends.iter().map(|end| PollFd::new(end, PollFlags::IN)).collect();
+        let patience = Timespec::try_from(PATIENCE).unwrap();
+        assert_ne!(poll(&mut ends, Some(&patience)).unwrap(), 0, "{there:?} do not end");
     }
 }
 
-#[test]
-fn lines_have_a_prefix() {
+fn lines_have_a_prefix(backend: Backend) {
     let mut this = supervisor(
         "prefix",
+        backend,
         &[
             "printf 'one\\n\\ntw'; printf 'o\\nwithout end'; echo wrong >&2; exec 1>&- 2>&-; exec sleep 1000",
             "echo other; exec sleep 1000",
@@ -127,10 +165,12 @@ fn lines_have_a_prefix() {
     this.ends();
 }
 
-#[test]
-fn the_last_words_of_a_command() {
-    let mut this =
-        supervisor("last", &["--delay", "1000", "printf %0100000d 7; printf end >&2; exit 3"]);
+fn the_last_words_of_a_command(backend: Backend) {
+    let mut this = supervisor(
+        "last",
+        backend,
+        &["--delay", "1000", "printf %0100000d 7; printf end >&2; exit 3"],
+    );
     // So long a line comes in pieces.
     let mut line = String::new();
     while line.len() < 100_000 {
@@ -145,14 +185,14 @@ fn the_last_words_of_a_command() {
     this.ends();
 }
 
-#[test]
-fn restarts_with_growing_delays() {
-    let runs = std::env::temp_dir().join(format!("anypoll-supervisor-{}", std::process::id()));
+fn restarts_with_growing_delays(backend: Backend) {
+    let runs =
+        std::env::temp_dir().join(format!("anypoll-supervisor-{backend:?}-{}", std::process::id()));
     let file = runs.to_str().unwrap();
     let command = format!(
         "echo >>{file}; echo run $(wc -l <{file}); [ $(wc -l <{file}) = 5 ] || exit 1; exec sleep 1000"
     );
-    let mut this = supervisor("restarts", &["--delay", "0.001", &command]);
+    let mut this = supervisor("restarts", backend, &["--delay", "0.001", &command]);
     for (run, delay) in ["1ms", "2ms", "4ms", "8ms"].iter().enumerate() {
         assert_eq!(this.out(), format!("[1] run {}", run + 1));
         assert_eq!(this.err(), format!("[1] exit status: 1, again in {delay}"));
@@ -165,13 +205,26 @@ fn restarts_with_growing_delays() {
     fs::remove_file(runs).unwrap();
 }
 
-#[test]
-fn signals_are_forwarded() {
+fn one_thread_that_sleeps(backend: Backend) {
+    let mut this = supervisor("sleeps", backend, &["--delay", "0.25", "exit 1", "exec sleep 1000"]);
+    assert_eq!(this.err(), "[1] exit status: 1, again in 250ms");
+    let before = this.status("voluntary_ctxt_switches");
+    assert_eq!(this.err(), "[1] exit status: 1, again in 500ms");
+    let sleeps = this.status("voluntary_ctxt_switches") - before;
+    // Until the delay is over, while the command starts, and for each of its ends.
+    assert!(sleeps <= 8, "{sleeps}");
+    assert_eq!(this.status("Threads"), 1);
+    this.send(Signal::TERM);
+    assert_eq!(this.err(), "[2] signal: 15 (SIGTERM)");
+    this.ends();
+}
+
+fn signals_are_forwarded(backend: Backend) {
     for (signal, name) in [(Signal::TERM, "TERM"), (Signal::INT, "INT")] {
         let command = format!(
             "trap 'echo got {name}; exit 0' {name}; echo ready; while :; do sleep 1000 & wait; done"
         );
-        let mut this = supervisor("forward", &[&command]);
+        let mut this = supervisor("forward", backend, &[&command]);
         assert_eq!(this.out(), "[1] ready");
         this.send(signal);
         assert_eq!(this.out(), format!("[1] got {name}"));
@@ -183,19 +236,18 @@ fn signals_are_forwarded() {
 /// Ignores SIGTERM, and so does what it starts.
 const STUBBORN: &str = "trap '' TERM; echo ready; while :; do sleep 1000; done";
 
-#[test]
-fn a_stubborn_command_is_killed() {
-    let mut this = supervisor("stubborn", &["--grace", "0.05", STUBBORN]);
+fn a_stubborn_command_is_killed(backend: Backend) {
+    let mut this = supervisor("stubborn", backend, &["--grace", "0.05", STUBBORN]);
     assert_eq!(this.out(), "[1] ready");
     this.send(Signal::TERM);
     assert_eq!(this.err(), "[1] signal: 9 (SIGKILL)");
     this.ends();
 }
 
-#[test]
-fn a_second_signal_kills_at_once() {
+fn a_second_signal_kills_at_once(backend: Backend) {
     let mut this = supervisor(
         "second",
+        backend,
         &[
             "--grace",
             "1000",
@@ -215,23 +267,22 @@ fn a_second_signal_kills_at_once() {
     this.ends();
 }
 
-#[test]
-fn what_a_command_has_started_ends_with_it() {
-    let mut this = supervisor("started", &["--delay", "1000", "sleep 1000 & sleep 1000 & exit 4"]);
+fn what_a_command_has_started_ends_with_it(backend: Backend) {
+    let mut this =
+        supervisor("started", backend, &["--delay", "1000", "sleep 1000 & sleep 1000 & exit 4"]);
     assert_eq!(this.err(), "[1] exit status: 4, again in 1000s");
     // Only the supervisor itself.
-    wait_until(|| processes(&this.process.mark).len() == 1);
+    wait_until_left(&this.process.mark, 1);
     this.send(Signal::TERM);
     this.ends();
 }
 
 /// Even where that has left the group, and so is not killed.
-#[test]
-fn a_pipe_that_stays_open_holds_nothing_up() {
+fn a_pipe_that_stays_open_holds_nothing_up(backend: Backend) {
     // The inner shell is elsewhere, and has only the error output, when the outer one goes on.
     let start = "setsid sh -c 'echo $$; exec sleep 1000 >&2' &";
     let command = format!("echo $({start}); printf end >&2; exit 5");
-    let mut this = supervisor("open", &["--delay", "1000", &command]);
+    let mut this = supervisor("open", backend, &["--delay", "1000", &command]);
     let held = this.out();
     let held = held.strip_prefix("[1] ").unwrap();
     assert_eq!(this.err(), "[1] end");
@@ -244,10 +295,9 @@ fn a_pipe_that_stays_open_holds_nothing_up() {
 }
 
 /// Nobody takes what is printed: that is an error, and the commands do not outlive it.
-#[test]
-fn an_error_leaves_nothing_behind() {
+fn an_error_leaves_nothing_behind(backend: Backend) {
     let Supervisor { mut process, out, err } =
-        supervisor("error", &["exec sleep 1000", "exec yes"]);
+        supervisor("error", backend, &["exec sleep 1000", "exec yes"]);
     let mut out = out.map(Result::unwrap);
     assert_eq!(out.next().unwrap(), "[2] y");
     drop(out);
@@ -255,5 +305,5 @@ fn an_error_leaves_nothing_behind() {
     let said: Vec<_> = err.map(Result::unwrap).collect();
     assert_eq!(said.len(), 1);
     assert!(said[0].contains("BrokenPipe"), "{said:?}");
-    wait_until(|| processes(&process.mark).is_empty());
+    wait_until_left(&process.mark, 0);
 }

@@ -1,32 +1,58 @@
-//! The example of a terminal program, in a terminal: a shell in tmux runs it.
+//! The example of a terminal program, in a terminal: a shell in tmux runs it. On every backend.
 #![cfg(unix)]
 
-use std::cell::Cell;
-use std::io::Write;
-use std::process::{Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+#[path = "contract/support.rs"]
+#[allow(dead_code, unused_imports, reason = "shared with the contract's tests")]
+mod support;
 
+use std::cell::Cell;
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anypoll::{Backend, Events, Interest, Mode, Poller, Registered, Token};
 use rustix::process::{Pid, Signal, kill_process};
+
+use support::{PATIENCE, on_every_backend, poller};
+
+on_every_backend! {
+    everything_in_one_loop
+    a_panic_gives_the_terminal_back
+    signals_give_the_terminal_back
+    a_suspension_gives_it_back_for_a_while
+}
 
 /// A tmux server of its own, with one window.
 struct Tmux {
     name: String,
+    /// All that the window is given to show.
+    shown: Registered<File>,
+    fifo: PathBuf,
+    poller: Poller,
     /// How many lines the shell was given: what an earlier one has left on the screen is told apart.
     lines: Cell<usize>,
 }
 
 /// `None` if there is no tmux.
-fn tmux(test: &str) -> Option<Tmux> {
+fn tmux(test: &str, backend: Backend) -> Option<Tmux> {
     let version = Command::new("tmux").arg("-V").stdout(Stdio::null()).status();
     if version.is_err() {
         // Past the harness, which would keep it to itself.
         let _ = writeln!(std::io::stderr(), "SKIPPED: {test}: there is no tmux");
         return None;
     }
-    let name = format!("anypoll-{test}-{}", std::process::id());
-    let tmux = Tmux { name, lines: Cell::new(0) };
-    tmux.run(&["new-session", "-d", "-x", "80", "-y", "24", "PS1='$ ' ENV= HISTFILE= exec sh -i"]);
+    let name = format!("anypoll-{test}-{backend:?}-{}", std::process::id());
+    let fifo = std::env::temp_dir().join(&name);
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    // With a writer among its own, it has no end.
+    let shown = File::options().read(true).write(true).open(&fifo).unwrap();
+    let poller = poller(backend);
+    let shown = poller.register(shown, Token(0), Interest::READABLE, Mode::Level).unwrap();
+    let tmux = Tmux { name, shown, fifo, poller, lines: Cell::new(0) };
+    let shell = format!("ANYPOLL_BACKEND={backend:?} PS1='$ ' ENV= HISTFILE= exec sh -i");
+    tmux.run(&["new-session", "-d", "-x", "80", "-y", "24", &shell]);
+    tmux.run(&["pipe-pane", &format!("exec cat >'{}'", tmux.fifo.display())]);
     Some(tmux)
 }
 
@@ -47,25 +73,26 @@ impl Tmux {
     }
 
     /// Waits for the screen to show what is looked for.
-    fn see<T>(&self, what: &str, look: impl Fn(&[String]) -> Option<T>) -> T {
-        let start = Instant::now();
+    fn see<T>(&self, look: impl Fn(&[String]) -> Option<T>) -> T {
+        let mut events = Events::default();
         loop {
             let lines = self.lines();
             if let Some(seen) = look(&lines) {
                 return seen;
             }
-            assert!(start.elapsed() < Duration::from_secs(30), "no {what}: {lines:#?}");
-            thread::sleep(Duration::from_millis(5));
+            self.poller.wait(&mut events, Some(PATIENCE)).unwrap();
+            assert!(!events.is_empty(), "looked in vain at {lines:#?}");
+            let _ = (&self.shown).read(&mut [0; 4096]).unwrap();
         }
     }
 
     fn see_line(&self, expected: &str) {
-        self.see(expected, |lines| lines.iter().any(|line| line == expected).then_some(()));
+        self.see(|lines| lines.iter().any(|line| line == expected).then_some(()));
     }
 
     /// What is behind a word at the beginning of a line.
     fn see_after(&self, word: &str) -> String {
-        self.see(word, |lines| lines.iter().find_map(|line| Some(line.strip_prefix(word)?.into())))
+        self.see(|lines| lines.iter().find_map(|line| Some(line.strip_prefix(word)?.into())))
     }
 
     fn keys(&self, keys: &[&str]) {
@@ -117,12 +144,12 @@ impl Tmux {
 impl Drop for Tmux {
     fn drop(&mut self) {
         let _ = Command::new("tmux").args(["-L", &self.name, "kill-server"]).output();
+        let _ = fs::remove_file(&self.fifo);
     }
 }
 
-#[test]
-fn everything_in_one_loop() {
-    let Some(tmux) = tmux("everything") else { return };
+fn everything_in_one_loop(backend: Backend) {
+    let Some(tmux) = tmux("everything", backend) else { return };
     let before = tmux.settings();
     tmux.start();
 
@@ -137,16 +164,18 @@ fn everything_in_one_loop() {
     tmux.see_line("window 80 x 10");
 
     let ticks: usize = tmux.see_after("ticks ").parse().unwrap();
-    tmux.see_line(&format!("ticks {}", ticks + 2));
+    let later = |line: &String| {
+        line.strip_prefix("ticks ")?.parse::<usize>().ok().filter(|now| *now >= ticks + 2)
+    };
+    tmux.see(|lines| lines.iter().find_map(later));
 
     tmux.keys(&["q"]);
     assert_eq!(tmux.status(), "0");
     assert_eq!(tmux.settings(), before);
 }
 
-#[test]
-fn a_panic_gives_the_terminal_back() {
-    let Some(tmux) = tmux("panic") else { return };
+fn a_panic_gives_the_terminal_back(backend: Backend) {
+    let Some(tmux) = tmux("panic", backend) else { return };
     let before = tmux.settings();
     tmux.start();
     tmux.keys(&["!"]);
@@ -156,9 +185,8 @@ fn a_panic_gives_the_terminal_back() {
     assert_eq!(tmux.settings(), before);
 }
 
-#[test]
-fn signals_give_the_terminal_back() {
-    let Some(tmux) = tmux("signals") else { return };
+fn signals_give_the_terminal_back(backend: Backend) {
+    let Some(tmux) = tmux("signals", backend) else { return };
     let before = tmux.settings();
     for signal in [Signal::TERM, Signal::HUP] {
         let pid = tmux.start();
@@ -168,9 +196,8 @@ fn signals_give_the_terminal_back() {
     }
 }
 
-#[test]
-fn a_suspension_gives_it_back_for_a_while() {
-    let Some(tmux) = tmux("suspension") else { return };
+fn a_suspension_gives_it_back_for_a_while(backend: Backend) {
+    let Some(tmux) = tmux("suspension", backend) else { return };
     let before = tmux.settings();
     tmux.start();
     for _ in 0..2 {

@@ -157,6 +157,9 @@ fn nothing_is_allocated_once_warm() {
         for _ in 0..count {
             keys.push(timers.insert(start + Duration::from_nanos(random.below(1000)), [0; 8]));
         }
+        for key in &keys {
+            assert!(timers.reset(*key, start + Duration::from_nanos(random.below(1000))));
+        }
         for key in keys.drain(..).step_by(2) {
             timers.cancel(key).unwrap();
         }

@@ -1,14 +1,34 @@
-//! Runs the example of this name and compares all that it prints.
+//! Runs the example of this name on every backend, and compares all that it prints.
 #![cfg(unix)]
+
+#[path = "contract/support.rs"]
+#[allow(dead_code, unused_imports, reason = "shared with the contract's tests")]
+mod support;
 
 use std::io::{self, Write};
 use std::process::{Command, Stdio};
 
-fn lines(stdin: impl Into<Stdio>) -> Vec<String> {
+use anypoll::Backend;
+
+use support::on_every_backend;
+
+on_every_backend! {
+    input_from_a_pipe
+    input_that_never_blocks
+    input_that_says_nothing
+}
+
+fn lines(backend: Backend, stdin: impl Into<Stdio>) -> Vec<String> {
     let profile = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().to_owned();
     let example = profile.join("examples/tour");
     assert!(example.exists(), "`cargo test` builds it, or `cargo build --example tour`");
-    let output = Command::new(example).stdin(stdin).stderr(Stdio::inherit()).output().unwrap();
+    let mut command = Command::new(example);
+    let output = command
+        .env("ANYPOLL_BACKEND", format!("{backend:?}"))
+        .stdin(stdin)
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap();
     assert!(output.status.success());
     String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
 }
@@ -35,21 +55,18 @@ fn check(lines: &[String], stdin: &[&str]) {
     assert_eq!(lines.last().map(String::as_str), OBJECTS[7].first().copied());
 }
 
-#[test]
-fn input_from_a_pipe() {
+fn input_from_a_pipe(backend: Backend) {
     let (reader, mut writer) = io::pipe().unwrap();
     writer.write_all(b"a line\n").unwrap();
     drop(writer);
-    check(&lines(reader), &["stdin: a line", "stdin: the end"]);
+    check(&lines(backend, reader), &["stdin: a line", "stdin: the end"]);
 }
 
-#[test]
-fn input_that_never_blocks() {
-    check(&lines(Stdio::null()), &["stdin: the end"]);
+fn input_that_never_blocks(backend: Backend) {
+    check(&lines(backend, Stdio::null()), &["stdin: the end"]);
 }
 
-#[test]
-fn input_that_says_nothing() {
+fn input_that_says_nothing(backend: Backend) {
     let (reader, _writer) = io::pipe().unwrap();
-    check(&lines(reader), &[]);
+    check(&lines(backend, reader), &[]);
 }

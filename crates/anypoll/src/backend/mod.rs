@@ -184,6 +184,14 @@ pub(crate) use native::open_exit;
 
 use native::AVAILABLE;
 
+/// The name of a backend in `ANYPOLL_BACKEND` has the examples run over that one, for the tests.
+#[cfg(feature = "test-selector")]
+pub(crate) fn asked_for() -> Option<Backend> {
+    let name = std::env::var("ANYPOLL_BACKEND").ok()?;
+    let backend = AVAILABLE.iter().find(|backend| format!("{backend:?}") == name);
+    Some(*backend.unwrap_or_else(|| panic!("ANYPOLL_BACKEND is none of {AVAILABLE:?}: {name}")))
+}
+
 /// The first of those that are available, without a trace of the others in a program that names
 /// none.
 pub(crate) fn open_default() -> io::Result<Box<dyn Selector>> {

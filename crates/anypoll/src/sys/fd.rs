@@ -30,6 +30,19 @@ pub(crate) fn socket(fd: BorrowedFd<'_>) -> io::Result<BorrowedFd<'_>> {
     Ok(fd)
 }
 
+/// Of a socket that is not connected: whether it is being connected. All others are writable, or
+/// have hung up.
+#[cfg(feature = "net")]
+pub(crate) fn is_pending(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut fds = [libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLOUT, revents: 0 }];
+    loop {
+        match super::poll(&mut fds, Timeout::ZERO) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result.map(|()| fds[0].revents == 0),
+        }
+    }
+}
+
 pub(crate) fn raw(fd: BorrowedFd<'_>) -> RawHandle {
     fd.as_raw_fd()
 }

@@ -106,6 +106,13 @@ pub(crate) fn socket(handle: Handle<'_>) -> io::Result<BorrowedSocket<'_>> {
     }
 }
 
+/// Of a socket that is not connected: whether it is being connected, as far as is known.
+#[cfg(feature = "net")]
+#[allow(clippy::unnecessary_wraps, reason = "elsewhere it may fail")]
+pub(crate) fn is_pending(_socket: BorrowedSocket<'_>) -> io::Result<bool> {
+    Ok(true)
+}
+
 /// Whether `connect` has begun what it could not end at once.
 #[cfg(feature = "net")]
 pub(crate) fn is_connecting(error: &io::Error) -> bool {

@@ -306,8 +306,8 @@ pub(crate) fn alone(backend: Backend, module: &str, test: &str, body: impl FnOnc
     if std::env::var_os(CHILD).is_some() {
         return body();
     }
-    let module = module.split_once("::").unwrap().1;
-    let name = format!("{module}::{}::{test}", format!("{backend:?}").to_lowercase());
+    let module = module.split_once("::").map_or(String::new(), |(_, module)| format!("{module}::"));
+    let name = format!("{module}{}::{test}", format!("{backend:?}").to_lowercase());
     let this = std::env::current_exe().unwrap();
     let mut child = Command::new(&this);
     // An emulator does not follow a program that starts another.
