@@ -181,7 +181,8 @@ impl fmt::Debug for Conditions {
 /// | regular file                               | yes      | yes      |          |             |              |       | READ WRITE                            |
 ///
 /// On Windows, as seen under Wine 8, one's own `shutdown` shows nothing, nor does the error of a
-/// datagram socket; the next call tells.
+/// datagram socket, unless it comes while the socket is being asked about (then all of `READ ERROR
+/// HANG_UP READ_HANG_UP` are shown); the next call tells.
 ///
 /// | situation                                  | readable | writable | priority | read closed | write closed | error | Afd                                   |
 /// | ------------------------------------------ | -------- | -------- | -------- | ----------- | ------------ | ----- | ------------------------------------- |

@@ -18,7 +18,7 @@ use windows_sys::Win32::Networking::WinSock::{
     FIONBIO, SIO_BASE_HANDLE, SIO_BSP_HANDLE, SIO_BSP_HANDLE_POLL, SIO_BSP_HANDLE_SELECT, SOCKET,
     WSAENOTSOCK, WSAIoctl, ioctlsocket,
 };
-use windows_sys::Win32::Storage::FileSystem::{FILE_TYPE_CHAR, GetFileType};
+use windows_sys::Win32::System::Console::GetNumberOfConsoleInputEvents;
 use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleA, GetProcAddress};
 
 use crate::backend::NamedPipe;
@@ -276,11 +276,13 @@ fn check_waitable(handle: &Owned) -> io::Result<()> {
     let name = unsafe { &information.assume_init_ref().name };
     // SAFETY: the call made it point into `information`, which is not touched meanwhile.
     let name = unsafe { std::slice::from_raw_parts(name.Buffer, usize::from(name.Length / 2)) };
+    let raw = handle.as_raw_handle();
     match String::from_utf16_lossy(name).as_str() {
         "Mutant" => Err(unsupported("a mutex cannot be watched: a wait would take it")),
-        // SAFETY: the handle is open.
-        "File" if unsafe { GetFileType(handle.as_raw_handle()) } != FILE_TYPE_CHAR => {
-            Err(unsupported("files and pipes have no readiness on Windows, but a console has"))
+        // Wine calls some consoles a device.
+        // SAFETY: the handle is open, and there is room for the answer.
+        "File" | "Device" if unsafe { GetNumberOfConsoleInputEvents(raw, &mut 0) } == 0 => {
+            Err(unsupported("on Windows files, pipes and a console's output have no readiness"))
         }
         _ => Ok(()),
     }
