@@ -6,10 +6,8 @@
 #[allow(dead_code, unused_imports, reason = "shared with the contract's tests")]
 mod support;
 
-use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, Stdio};
-use std::thread;
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use anypoll::process::Exit;
 use anypoll::{Backend, Interest, Mode, Token, set_nonblocking};
@@ -20,7 +18,7 @@ const MODES: [Mode; 3] = [Mode::Level, Mode::Edge, Mode::Oneshot];
 
 on_every_backend! {
     by_the_best_means
-    by_a_thread
+    #[cfg(target_os = "linux")] by_a_thread
 }
 
 /// Exits with `status` when its input ends.
@@ -33,51 +31,64 @@ fn by_the_best_means(backend: Backend) {
     every_way(backend);
 }
 
-#[cfg(not(target_os = "linux"))]
-fn by_a_thread(_backend: Backend) {}
-
-/// As in a container that answers `ENOSYS`, or before Linux 5.3.
 #[cfg(target_os = "linux")]
-fn by_a_thread(backend: Backend) {
-    thread::spawn(move || {
-        forbid_pidfd_open();
-        let exit = Exit::of(&mut child(0)).unwrap();
-        assert!(what_it_is(&exit).starts_with("pipe:"));
-        every_way(backend);
-    })
-    .join()
-    .unwrap();
-    assert!(what_it_is(&Exit::of(&mut child(0)).unwrap()).contains("pidfd"));
-}
+use without_pidfd::by_a_thread;
 
 #[cfg(target_os = "linux")]
-fn what_it_is(exit: &Exit) -> String {
-    let link = format!("/proc/self/fd/{}", exit.as_fd().as_raw_fd());
-    std::fs::read_link(link).unwrap().to_str().unwrap().to_owned()
-}
+mod without_pidfd {
+    use std::os::fd::{AsFd, AsRawFd};
+    use std::thread;
 
-/// For this thread and those that it starts.
-#[cfg(target_os = "linux")]
-fn forbid_pidfd_open() {
-    let number = u32::try_from(libc::SYS_pidfd_open).unwrap();
-    let enosys = libc::SECCOMP_RET_ERRNO | u32::try_from(libc::ENOSYS).unwrap();
-    let statement =
-        |code: u32, jf, k| libc::sock_filter { code: u16::try_from(code).unwrap(), jt: 0, jf, k };
-    let mut filter = [
-        // The first word of what the filter is given is the number of the call.
-        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
-        statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, number),
-        statement(libc::BPF_RET | libc::BPF_K, 0, enosys),
-        statement(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ALLOW),
-    ];
-    let len = u16::try_from(filter.len()).unwrap();
-    let program = libc::sock_fprog { len, filter: filter.as_mut_ptr() };
-    // SAFETY: the call takes numbers.
-    assert_eq!(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }, 0);
-    // SAFETY: `program` and the filter that it points to outlive the call.
-    let result =
-        unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
-    assert_eq!(result, 0);
+    use anypoll::Backend;
+    use anypoll::process::Exit;
+
+    use super::{child, every_way};
+
+    /// As in a container that answers `ENOSYS`, or before Linux 5.3.
+    pub(crate) fn by_a_thread(backend: Backend) {
+        thread::spawn(move || {
+            forbid_pidfd_open();
+            let exit = Exit::of(&mut child(0)).unwrap();
+            assert!(what_it_is(&exit).starts_with("pipe:"));
+            every_way(backend);
+        })
+        .join()
+        .unwrap();
+        assert!(what_it_is(&Exit::of(&mut child(0)).unwrap()).contains("pidfd"));
+    }
+
+    fn what_it_is(exit: &Exit) -> String {
+        let link = format!("/proc/self/fd/{}", exit.as_fd().as_raw_fd());
+        std::fs::read_link(link).unwrap().to_str().unwrap().to_owned()
+    }
+
+    /// For this thread and those that it starts.
+    fn forbid_pidfd_open() {
+        let number = u32::try_from(libc::SYS_pidfd_open).unwrap();
+        let enosys = libc::SECCOMP_RET_ERRNO | u32::try_from(libc::ENOSYS).unwrap();
+        let statement = |code: u32, jf, k| libc::sock_filter {
+            code: u16::try_from(code).unwrap(),
+            jt: 0,
+            jf,
+            k,
+        };
+        let mut filter = [
+            // The first word of what the filter is given is the number of the call.
+            statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
+            statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, number),
+            statement(libc::BPF_RET | libc::BPF_K, 0, enosys),
+            statement(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ALLOW),
+        ];
+        let len = u16::try_from(filter.len()).unwrap();
+        let program = libc::sock_fprog { len, filter: filter.as_mut_ptr() };
+        // SAFETY: the call takes numbers.
+        assert_eq!(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }, 0);
+        // SAFETY: `program` and the filter that it points to outlive the call.
+        let result = unsafe {
+            libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program)
+        };
+        assert_eq!(result, 0);
+    }
 }
 
 fn every_way(backend: Backend) {
@@ -99,8 +110,8 @@ fn seen_when_it_comes(backend: Backend, mode: Mode) {
     drop(child.stdin.take());
     let seen = wait_for(&poller, &[1]);
     assert!(anypoll::Event::new(Token(1), seen[&Token(1)]).is_readable());
-    // The status is there, so nothing but the number is left of the child, which this gives up.
-    assert_eq!(child.try_wait().unwrap().unwrap().code(), Some(7));
+    // Nothing but the number is left of the child, which this gives up.
+    assert_eq!(status(&mut child).code(), Some(7));
     exit.set_interest(Interest::READABLE).unwrap();
     wait_for(&poller, &[1]);
     drop(exit);
@@ -133,7 +144,16 @@ fn killed(backend: Backend) {
     let _exit = poller.register(exit, Token(1), Interest::READABLE, Mode::Level).unwrap();
     child.kill().unwrap();
     wait_for(&poller, &[1]);
-    assert_eq!(child.try_wait().unwrap().unwrap().signal(), Some(libc::SIGKILL));
+    assert_eq!(status(&mut child).signal(), Some(libc::SIGKILL));
+}
+
+/// That of a child whose exit was reported.
+fn status(child: &mut Child) -> ExitStatus {
+    if cfg!(any(target_vendor = "apple", target_os = "openbsd")) {
+        // It may be told a moment before.
+        return child.wait().unwrap();
+    }
+    child.try_wait().unwrap().unwrap()
 }
 
 /// Something else in the program has waited for the child.
