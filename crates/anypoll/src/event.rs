@@ -206,6 +206,47 @@ impl fmt::Debug for Conditions {
 /// | datagram: open                             |          | yes      |          |             |              |       | WRITE                                 |
 /// | datagram: data                             | yes      | yes      |          |             |              |       | READ WRITE                            |
 /// | UDP: ICMP error                            |          | yes      |          |             |              |       | WRITE                                 |
+///
+/// A kqueue has a filter for each direction, and its end is that direction's: with
+/// [`Interest::NONE`] nothing shows, `ERROR` and `HANG_UP` come with either direction, and of a pipe
+/// only its own is asked for here, since some systems' have another. This table is by the manuals: it
+/// has not been seen on a system with a kqueue. Where those disagree it has no row: a close with
+/// something unread, a full or closed Unix datagram socket, a terminal whose other end is gone.
+///
+/// | situation                                  | readable | writable | priority | read closed | write closed | error | Kqueue                                              |
+/// | ------------------------------------------ | -------- | -------- | -------- | ----------- | ------------ | ----- | --------------------------------------------------- |
+/// | stream: open                               |          | yes      |          |             |              |       | WRITE                                               |
+/// | stream: data                               | yes      | yes      |          |             |              |       | READ WRITE                                          |
+/// | stream: peer's `shutdown(Write)`           | yes      | yes      |          | yes         |              |       | READ WRITE READ_HANG_UP                             |
+/// | stream: own `shutdown(Read)`               | yes      | yes      |          | yes         |              |       | READ WRITE READ_HANG_UP                             |
+/// | stream: own `shutdown(Write)`              |          | yes      |          |             | yes          |       | WRITE WRITE_HANG_UP                                 |
+/// | stream: own `shutdown(Both)`               | yes      | yes      |          | yes         | yes          |       | READ WRITE READ_HANG_UP WRITE_HANG_UP               |
+/// | stream: `shutdown(Write)` on both sides    | yes      | yes      |          | yes         | yes          |       | READ WRITE READ_HANG_UP WRITE_HANG_UP               |
+/// | TCP: peer closed                           | yes      | yes      |          | yes         |              |       | READ WRITE READ_HANG_UP                             |
+/// | TCP: reset by peer                         | yes      | yes      |          | yes         | yes          | yes   | READ WRITE ERROR HANG_UP READ_HANG_UP WRITE_HANG_UP |
+/// | TCP: urgent data                           |          | yes      | yes      |             |              |       | PRIORITY WRITE                                      |
+/// | TCP: before `connect`                      |          |          |          |             |              |       |                                                     |
+/// | TCP: connected                             |          | yes      |          |             |              |       | WRITE                                               |
+/// | TCP: connect refused                       | yes      | yes      |          | yes         | yes          | yes   | READ WRITE ERROR HANG_UP READ_HANG_UP WRITE_HANG_UP |
+/// | listener: nobody                           |          |          |          |             |              |       |                                                     |
+/// | listener: a connection                     | yes      |          |          |             |              |       | READ                                                |
+/// | datagram: open                             |          | yes      |          |             |              |       | WRITE                                               |
+/// | datagram: data                             | yes      | yes      |          |             |              |       | READ WRITE                                          |
+/// | UDP: ICMP error                            | yes      | yes      |          |             |              |       | READ WRITE                                          |
+/// | stream: no room to write                   |          |          |          |             |              |       |                                                     |
+/// | Unix stream: peer closed                   | yes      | yes      |          | yes         | yes          |       | READ WRITE READ_HANG_UP WRITE_HANG_UP               |
+/// | Unix stream: own `shutdown(Both)`, no room | yes      | yes      |          | yes         | yes          |       | READ WRITE READ_HANG_UP WRITE_HANG_UP               |
+/// | pipe, reader: empty                        |          |          |          |             |              |       |                                                     |
+/// | pipe, reader: data                         | yes      |          |          |             |              |       | READ                                                |
+/// | pipe, reader: writer gone, data left       | yes      |          |          | yes         |              |       | READ READ_HANG_UP                                   |
+/// | pipe, reader: writer gone                  | yes      |          |          | yes         |              |       | READ READ_HANG_UP                                   |
+/// | pipe, writer: room                         |          | yes      |          |             |              |       | WRITE                                               |
+/// | pipe, writer: full                         |          |          |          |             |              |       |                                                     |
+/// | pipe, writer: reader gone                  |          | yes      |          |             | yes          |       | WRITE WRITE_HANG_UP                                 |
+/// | pipe, writer: reader gone, full            |          | yes      |          |             | yes          |       | WRITE WRITE_HANG_UP                                 |
+/// | pty, either end: open                      |          | yes      |          |             |              |       | WRITE                                               |
+/// | pty, either end: data                      | yes      | yes      |          |             |              |       | READ WRITE                                          |
+/// | regular file                               | yes      | yes      |          |             |              |       | READ WRITE                                          |
 #[derive(Clone, Copy)]
 #[repr(transparent)]
 pub struct Event(pub(crate) Record);

@@ -1,5 +1,5 @@
 //! Drives the example of this name, as a process of its own, with plain streams of std.
-#![cfg(any(target_os = "linux", windows))]
+#![cfg(any(unix, windows))]
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};

@@ -15,10 +15,10 @@ use anypoll::{Backend, Event, Interest, Mode, Token, net};
 use rustix::io::{FdFlags, fcntl_getfd};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use support::{expect_nothing, on_every_backend, poller, wait_for};
+use support::{LINUX, on_every_backend, poller, wait_for};
 
 on_every_backend! {
-    pending_then_done
+    #[cfg(target_os = "linux")] pending_then_done
     refused
     ended_by_both
     from_an_address
@@ -44,6 +44,8 @@ fn full(domain: Domain, address: &SockAddr) -> (Socket, Socket) {
     (listener, first)
 }
 
+/// Elsewhere a listener without room refuses, or answers all the same.
+#[cfg(target_os = "linux")]
 fn pending_then_done(backend: Backend) {
     let poller = poller(backend);
     let (listener, first) = full(Domain::IPV4, &any_port(Ipv4Addr::LOCALHOST).into());
@@ -52,7 +54,7 @@ fn pending_then_done(backend: Backend) {
     let stream = net::connect(address).unwrap();
     let stream = poller.register(stream, Token(1), Interest::WRITABLE, Mode::Level).unwrap();
     assert!(!net::connected(&stream).unwrap());
-    expect_nothing(&poller);
+    support::expect_nothing(&poller);
     // The kernel knocks again after a second.
     let (_, peer) = net::accept(&listener).unwrap();
     assert_eq!(peer, first.local_addr().unwrap().as_socket().unwrap());
@@ -77,8 +79,9 @@ fn refused(backend: Backend) {
     let address = bound.local_addr().unwrap().as_socket().unwrap();
     let stream = net::connect(address).unwrap();
     let stream = poller.register(stream, Token(1), Interest::WRITABLE, Mode::Level).unwrap();
-    let seen = wait_for(&poller, &[1])[&Token(1)];
-    assert!(Event::new(Token(1), seen).is_error());
+    let seen = Event::new(Token(1), wait_for(&poller, &[1])[&Token(1)]);
+    // Not every system's poll(2) has a flag for it.
+    assert!(seen.is_writable() && (seen.is_error() || backend == Backend::Poll && !LINUX));
     assert_eq!(net::connected(&stream).unwrap_err().kind(), ErrorKind::ConnectionRefused);
     assert_eq!(net::connected(&stream).unwrap_err().kind(), ErrorKind::NotConnected);
 }
@@ -104,7 +107,8 @@ fn ended_by_both(backend: Backend) {
 fn from_an_address(backend: Backend) {
     let poller = poller(backend);
     let listener = TcpListener::bind(any_port(Ipv4Addr::LOCALHOST)).unwrap();
-    let from = any_port(Ipv4Addr::new(127, 1, 2, 3));
+    // Elsewhere the loopback has one address.
+    let from = any_port(if LINUX { Ipv4Addr::new(127, 1, 2, 3) } else { Ipv4Addr::LOCALHOST });
     let stream = net::connect_from(from, listener.local_addr().unwrap()).unwrap();
     let stream = poller.register(stream, Token(1), Interest::WRITABLE, Mode::Edge).unwrap();
     wait_for(&poller, &[1]);
@@ -125,7 +129,9 @@ fn unix(backend: Backend) {
     let (listener, first) = full(Domain::UNIX, &SockAddr::unix(&path).unwrap());
     let listener: UnixListener = listener.into();
 
-    assert_eq!(net::connect_unix(&path).unwrap_err().kind(), ErrorKind::WouldBlock);
+    if LINUX {
+        assert_eq!(net::connect_unix(&path).unwrap_err().kind(), ErrorKind::WouldBlock);
+    }
     let (accepted, peer) = net::accept_unix(&listener).unwrap();
     assert_flags(&accepted);
     assert!(peer.is_unnamed());

@@ -6,31 +6,21 @@
 #[allow(dead_code, unused_imports, reason = "shared with the contract's tests")]
 mod support;
 
-#[cfg(target_os = "linux")]
-use std::fs;
-#[cfg(target_os = "linux")]
-use std::io::Read;
-use std::os::fd::{AsFd, AsRawFd};
-#[cfg(target_os = "linux")]
-use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, Stdio};
-use std::thread;
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use anypoll::process::Exit;
 use anypoll::{Backend, Interest, Mode, Token, set_nonblocking};
 
-#[cfg(target_os = "linux")]
-use support::alone;
 use support::{expect_nothing, on_every_backend, poller, wait_for};
 
 const MODES: [Mode; 3] = [Mode::Level, Mode::Edge, Mode::Oneshot];
 
 on_every_backend! {
     by_the_best_means
-    by_a_thread
-    the_thread_is_there_before_the_child_can_go
-    sigchld_is_the_programs
+    #[cfg(target_os = "linux")] by_a_thread
+    #[cfg(target_os = "linux")] the_thread_is_there_before_the_child_can_go
+    #[cfg(target_os = "linux")] sigchld_is_the_programs
 }
 
 /// Exits with `status` when its input ends.
@@ -43,107 +33,116 @@ fn by_the_best_means(backend: Backend) {
     every_way(backend);
 }
 
-#[cfg(not(target_os = "linux"))]
-fn by_a_thread(_backend: Backend) {}
-
-#[cfg(not(target_os = "linux"))]
-fn the_thread_is_there_before_the_child_can_go(_backend: Backend) {}
-
-#[cfg(not(target_os = "linux"))]
-fn sigchld_is_the_programs(_backend: Backend) {}
-
-/// As in a container that answers `ENOSYS`, or before Linux 5.3.
 #[cfg(target_os = "linux")]
-fn by_a_thread(backend: Backend) {
-    thread::spawn(move || {
-        forbid_pidfd_open();
-        let exit = Exit::of(&mut child(0)).unwrap();
-        assert!(what_it_is(&exit).starts_with("pipe:"));
-        every_way(backend);
-    })
-    .join()
-    .unwrap();
-    assert!(what_it_is(&Exit::of(&mut child(0)).unwrap()).contains("pidfd"));
-}
+use on_linux::{by_a_thread, sigchld_is_the_programs, the_thread_is_there_before_the_child_can_go};
 
-/// Later, the child's number might be another's, and the thread would sleep for that one.
 #[cfg(target_os = "linux")]
-fn the_thread_is_there_before_the_child_can_go(backend: Backend) {
-    alone(backend, module_path!(), "the_thread_is_there_before_the_child_can_go", || {
-        forbid_pidfd_open();
-        let mut children = Vec::new();
-        for count in 1..=50 {
+mod on_linux {
+    use std::fs;
+    use std::io::Read;
+    use std::os::fd::{AsFd, AsRawFd};
+    use std::os::unix::net::UnixStream;
+    use std::thread;
+
+    use anypoll::process::Exit;
+    use anypoll::{Backend, Interest, Mode, Token};
+
+    use super::support::{alone, poller, wait_for};
+    use super::{child, every_way, seen_when_it_comes};
+
+    /// As in a container that answers `ENOSYS`, or before Linux 5.3.
+    pub(crate) fn by_a_thread(backend: Backend) {
+        thread::spawn(move || {
+            forbid_pidfd_open();
+            let exit = Exit::of(&mut child(0)).unwrap();
+            assert!(what_it_is(&exit).starts_with("pipe:"));
+            every_way(backend);
+        })
+        .join()
+        .unwrap();
+        assert!(what_it_is(&Exit::of(&mut child(0)).unwrap()).contains("pidfd"));
+    }
+
+    /// Later, the child's number might be another's, and the thread would sleep for that one.
+    pub(crate) fn the_thread_is_there_before_the_child_can_go(backend: Backend) {
+        alone(backend, "process", "the_thread_is_there_before_the_child_can_go", || {
+            forbid_pidfd_open();
+            let mut children = Vec::new();
+            for count in 1..=50 {
+                let mut child = child(0);
+                let _exit = Exit::of(&mut child).unwrap();
+                children.push(child);
+                let tasks = fs::read_dir("/proc/self/task").unwrap();
+                let stats = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("stat")));
+                let states = stats.filter_map(|stat| {
+                    Some(stat.unwrap().split_once("(anypoll-exit) ")?.1.split_at(1).0.to_owned())
+                });
+                assert_eq!(states.collect::<Vec<_>>(), vec!["S"; count]);
+            }
+            for mut child in children {
+                drop(child.stdin.take());
+                child.wait().unwrap();
+            }
+        });
+    }
+
+    /// It comes as if nobody watched the child, and may be ignored.
+    pub(crate) fn sigchld_is_the_programs(backend: Backend) {
+        alone(backend, "process", "sigchld_is_the_programs", || {
+            let (mut signals, handler) = UnixStream::pair().unwrap();
+            signal_hook::low_level::pipe::register(libc::SIGCHLD, handler).unwrap();
+            let mut one_child = || {
+                seen_when_it_comes(backend, Mode::Level);
+                assert_eq!(signals.read(&mut [0; 8]).unwrap(), 1);
+            };
+            one_child();
+            forbid_pidfd_open();
+            one_child();
+
+            // SAFETY: no handler is given.
+            unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+            let poller = poller(backend);
             let mut child = child(0);
-            let _exit = Exit::of(&mut child).unwrap();
-            children.push(child);
-            let tasks = fs::read_dir("/proc/self/task").unwrap();
-            let stats = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("stat")));
-            let states = stats.filter_map(|stat| {
-                Some(stat.unwrap().split_once("(anypoll-exit) ")?.1.split_at(1).0.to_owned())
-            });
-            assert_eq!(states.collect::<Vec<_>>(), vec!["S"; count]);
-        }
-        for mut child in children {
+            let exit = Exit::of(&mut child).unwrap();
+            let _exit = poller.register(exit, Token(1), Interest::READABLE, Mode::Level).unwrap();
             drop(child.stdin.take());
-            child.wait().unwrap();
-        }
-    });
-}
+            wait_for(&poller, &[1]);
+            assert_eq!(child.try_wait().unwrap_err().raw_os_error(), Some(libc::ECHILD));
+        });
+    }
 
-/// It comes as if nobody watched the child, and may be ignored.
-#[cfg(target_os = "linux")]
-fn sigchld_is_the_programs(backend: Backend) {
-    alone(backend, module_path!(), "sigchld_is_the_programs", || {
-        let (mut signals, handler) = UnixStream::pair().unwrap();
-        signal_hook::low_level::pipe::register(libc::SIGCHLD, handler).unwrap();
-        let mut one_child = || {
-            seen_when_it_comes(backend, Mode::Level);
-            assert_eq!(signals.read(&mut [0; 8]).unwrap(), 1);
+    fn what_it_is(exit: &Exit) -> String {
+        let link = format!("/proc/self/fd/{}", exit.as_fd().as_raw_fd());
+        fs::read_link(link).unwrap().to_str().unwrap().to_owned()
+    }
+
+    /// For this thread and those that it starts.
+    fn forbid_pidfd_open() {
+        let number = u32::try_from(libc::SYS_pidfd_open).unwrap();
+        let enosys = libc::SECCOMP_RET_ERRNO | u32::try_from(libc::ENOSYS).unwrap();
+        let statement = |code: u32, jf, k| libc::sock_filter {
+            code: u16::try_from(code).unwrap(),
+            jt: 0,
+            jf,
+            k,
         };
-        one_child();
-        forbid_pidfd_open();
-        one_child();
-
-        // SAFETY: no handler is given.
-        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
-        let poller = poller(backend);
-        let mut child = child(0);
-        let exit = Exit::of(&mut child).unwrap();
-        let _exit = poller.register(exit, Token(1), Interest::READABLE, Mode::Level).unwrap();
-        drop(child.stdin.take());
-        wait_for(&poller, &[1]);
-        assert_eq!(child.try_wait().unwrap_err().raw_os_error(), Some(libc::ECHILD));
-    });
-}
-
-#[cfg(target_os = "linux")]
-fn what_it_is(exit: &Exit) -> String {
-    let link = format!("/proc/self/fd/{}", exit.as_fd().as_raw_fd());
-    fs::read_link(link).unwrap().to_str().unwrap().to_owned()
-}
-
-/// For this thread and those that it starts.
-#[cfg(target_os = "linux")]
-fn forbid_pidfd_open() {
-    let number = u32::try_from(libc::SYS_pidfd_open).unwrap();
-    let enosys = libc::SECCOMP_RET_ERRNO | u32::try_from(libc::ENOSYS).unwrap();
-    let statement =
-        |code: u32, jf, k| libc::sock_filter { code: u16::try_from(code).unwrap(), jt: 0, jf, k };
-    let mut filter = [
-        // The first word of what the filter is given is the number of the call.
-        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
-        statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, number),
-        statement(libc::BPF_RET | libc::BPF_K, 0, enosys),
-        statement(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ALLOW),
-    ];
-    let len = u16::try_from(filter.len()).unwrap();
-    let program = libc::sock_fprog { len, filter: filter.as_mut_ptr() };
-    // SAFETY: the call takes numbers.
-    assert_eq!(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }, 0);
-    // SAFETY: `program` and the filter that it points to outlive the call.
-    let result =
-        unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
-    assert_eq!(result, 0);
+        let mut filter = [
+            // The first word of what the filter is given is the number of the call.
+            statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
+            statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, number),
+            statement(libc::BPF_RET | libc::BPF_K, 0, enosys),
+            statement(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ALLOW),
+        ];
+        let len = u16::try_from(filter.len()).unwrap();
+        let program = libc::sock_fprog { len, filter: filter.as_mut_ptr() };
+        // SAFETY: the call takes numbers.
+        assert_eq!(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }, 0);
+        // SAFETY: `program` and the filter that it points to outlive the call.
+        let result = unsafe {
+            libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program)
+        };
+        assert_eq!(result, 0);
+    }
 }
 
 fn every_way(backend: Backend) {
@@ -165,8 +164,8 @@ fn seen_when_it_comes(backend: Backend, mode: Mode) {
     drop(child.stdin.take());
     let seen = wait_for(&poller, &[1]);
     assert!(anypoll::Event::new(Token(1), seen[&Token(1)]).is_readable());
-    // The status is there, so nothing but the number is left of the child, which this gives up.
-    assert_eq!(child.try_wait().unwrap().unwrap().code(), Some(7));
+    // Nothing but the number is left of the child, which this gives up.
+    assert_eq!(status(&mut child).code(), Some(7));
     exit.set_interest(Interest::READABLE).unwrap();
     wait_for(&poller, &[1]);
     drop(exit);
@@ -199,7 +198,16 @@ fn killed(backend: Backend) {
     let _exit = poller.register(exit, Token(1), Interest::READABLE, Mode::Level).unwrap();
     child.kill().unwrap();
     wait_for(&poller, &[1]);
-    assert_eq!(child.try_wait().unwrap().unwrap().signal(), Some(libc::SIGKILL));
+    assert_eq!(status(&mut child).signal(), Some(libc::SIGKILL));
+}
+
+/// That of a child whose exit was reported.
+fn status(child: &mut Child) -> ExitStatus {
+    if cfg!(any(target_vendor = "apple", target_os = "openbsd")) {
+        // It may be told a moment before.
+        return child.wait().unwrap();
+    }
+    child.try_wait().unwrap().unwrap()
 }
 
 /// Something else in the program has waited for the child.

@@ -72,7 +72,7 @@ enum Run {
     Wine,
 }
 
-const DROP_INS: &[&str] = &["--lib", "--features", "mio/net,mio/os-ext"];
+const DROP_INS: &[&str] = &["--lib", "--features", "net,os-ext"];
 const ALL: Lint =
     Lint { name: "all", ours: &["--all-targets"], drop_ins: Some(&["--all-targets"]) };
 const TESTS_TOO: Lint = Lint { name: "tests", ours: &["--all-targets"], drop_ins: Some(DROP_INS) };
@@ -102,20 +102,20 @@ impl Target {
 }
 
 const TARGETS: &[Target] = &[
-    Target::new("aarch64-apple-darwin", EXAMPLES_TOO).linked("aarch64-macos"),
-    Target::new("x86_64-apple-darwin", EXAMPLES_TOO).linked("x86_64-macos"),
-    Target::new("aarch64-apple-ios", EXAMPLES_TOO),
-    Target::new("x86_64-unknown-freebsd", EXAMPLES_TOO).linked("x86_64-freebsd"),
-    Target::new("x86_64-unknown-netbsd", EXAMPLES_TOO).linked("x86_64-netbsd"),
-    Target::new("x86_64-unknown-openbsd", EXAMPLES_TOO).built().linked("x86_64-openbsd"),
-    Target::new("x86_64-unknown-dragonfly", EXAMPLES_TOO).built(),
-    Target::new("x86_64-unknown-illumos", EXAMPLES_TOO),
-    Target::new("x86_64-pc-solaris", EXAMPLES_TOO).built(),
+    Target::new("aarch64-apple-darwin", ALL).linked("aarch64-macos"),
+    Target::new("x86_64-apple-darwin", ALL).linked("x86_64-macos"),
+    Target::new("aarch64-apple-ios", ALL),
+    Target::new("x86_64-unknown-freebsd", ALL).linked("x86_64-freebsd"),
+    Target::new("x86_64-unknown-netbsd", ALL).linked("x86_64-netbsd"),
+    Target::new("x86_64-unknown-openbsd", ALL).built().linked("x86_64-openbsd"),
+    Target::new("x86_64-unknown-dragonfly", ALL).built(),
+    Target::new("x86_64-unknown-illumos", ALL),
+    Target::new("x86_64-pc-solaris", ALL).built(),
     Target::new("x86_64-pc-windows-gnu", LIBRARY).run(Run::Wine),
     Target::new("x86_64-pc-windows-msvc", LIBRARY),
     Target::new("wasm32-wasip1", NO_SOCKET2).run(Run::Wasm),
     Target::new("wasm32-wasip2", LIBRARY).run(Run::Wasm),
-    Target::new("aarch64-linux-android", EXAMPLES_TOO),
+    Target::new("aarch64-linux-android", ALL),
     Target::new("x86_64-unknown-fuchsia", LIBRARY),
     Target::new("x86_64-unknown-redox", LIBRARY),
     Target::new("x86_64-unknown-haiku", LIBRARY).built(),

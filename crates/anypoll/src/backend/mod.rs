@@ -165,7 +165,7 @@ mod asked;
     all(feature = "test-selector", target_os = "linux"),
 ))]
 mod completion;
-#[cfg(all(test, unix))]
+#[cfg(all(test, target_os = "linux"))]
 mod filters;
 #[cfg(not(windows))]
 mod poll;

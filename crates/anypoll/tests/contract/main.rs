@@ -1,6 +1,8 @@
 //! The contract of the crate's front page, a file a promise, on every backend that runs here.
 
 mod support;
+// Of event ports there is no table.
+#[cfg(not(any(target_os = "illumos", target_os = "solaris")))]
 mod truth_table;
 
 mod low_level;
@@ -8,6 +10,7 @@ mod p01_nothing_lost;
 mod p02_modes;
 mod p03_nothing_invented;
 mod p04_off_is_off;
+#[cfg(not(any(target_os = "illumos", target_os = "solaris")))]
 mod p05_errors_arrive;
 mod p06_cases;
 mod p06_time;

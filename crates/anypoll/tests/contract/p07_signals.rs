@@ -39,32 +39,22 @@ thread_local! {
     static TARGET: Cell<*const Target> = const { Cell::new(ptr::null()) };
 }
 
-fn errno() -> i32 {
-    io::Error::last_os_error().raw_os_error().unwrap()
-}
-
-fn set_errno(errno: i32) {
-    // SAFETY: every thread has one.
-    let place = unsafe { libc::__errno_location() };
-    // SAFETY: it is this thread's own.
-    unsafe { place.write(errno) };
-}
-
 extern "C" fn handle(_signal: libc::c_int) {
-    let before = errno();
+    let before = errno::errno();
     // SAFETY: what `under_signals` put there outlives its stay.
     if let Some(target) = unsafe { TARGET.get().as_ref() } {
-        set_errno(libc::EXDEV);
+        let own = errno::Errno(libc::EXDEV);
+        errno::set_errno(own);
         // Before the wake, so that who sees the wake sees the count.
         target.handled.fetch_add(1, SeqCst);
         if let Some(waker) = &target.waker {
             waker.wake();
         }
-        if errno() != libc::EXDEV {
+        if errno::errno() != own {
             target.errno_lost.store(true, SeqCst);
         }
     }
-    set_errno(before);
+    errno::set_errno(before);
 }
 
 fn install_handler() {

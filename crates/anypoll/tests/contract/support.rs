@@ -21,19 +21,19 @@ use std::process;
 use std::process::Command;
 #[cfg(unix)]
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Mutex, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread::{self, Scope, ScopedJoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anypoll::{
     Backend, Conditions, Events, Interest, Mode, Poller, Registered, Source, Token, set_nonblocking,
 };
-#[cfg(unix)]
+#[cfg(any(target_os = "linux", target_os = "android"))]
 use rustix::event::{EventfdFlags, eventfd};
 #[cfg(unix)]
 use rustix::fs::{self, OFlags, open};
 #[cfg(unix)]
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::pty::{OpenptFlags, grantpt, openpt, unlockpt};
 use socket2::SockRef;
 
 /// Any object that can be registered.
@@ -64,23 +64,55 @@ pub(crate) fn write(object: &Object, buf: &[u8]) -> io::Result<usize> {
 
 /// Makes one test a backend of each function, in modules named after the backends.
 macro_rules! on_every_backend {
-    ($($(#[$meta:meta])* $name:ident)+) => {
-        #[cfg(target_os = "linux")]
-        on_every_backend!(@ epoll Epoll: $($(#[$meta])* $name)+);
-        #[cfg(unix)]
-        on_every_backend!(@ poll Poll: $($(#[$meta])* $name)+);
-        #[cfg(target_os = "linux")]
-        on_every_backend!(@ simulated Simulated: $($(#[$meta])* $name)+);
-        #[cfg(windows)]
-        on_every_backend!(@ afd Afd: $($(#[$meta])* $name)+);
+    ($($tests:tt)+) => {
+        $crate::support::on_every_documented_backend! { $($tests)+ }
+        #[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
+        $crate::support::on_backend!(poll Poll: $($tests)+);
+        #[cfg(any(target_os = "illumos", target_os = "solaris"))]
+        $crate::support::on_backend!(event_ports EventPorts: $($tests)+);
     };
-    (@ $module:ident $backend:ident: $($(#[$meta:meta])* $name:ident)+) => {
+}
+pub(crate) use on_every_backend;
+
+/// As `on_every_backend`, on those whose events the documentation of `Event` has a table for.
+macro_rules! on_every_documented_backend {
+    ($($tests:tt)+) => {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        $crate::support::on_backend!(epoll Epoll: $($tests)+);
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        $crate::support::on_backend!(poll Poll: $($tests)+);
+        #[cfg(target_os = "linux")]
+        $crate::support::on_backend!(simulated Simulated: $($tests)+);
+        #[cfg(any(
+            target_vendor = "apple",
+            target_os = "dragonfly",
+            target_os = "freebsd",
+            target_os = "netbsd",
+            target_os = "openbsd",
+        ))]
+        $crate::support::on_backend!(kqueue Kqueue: $($tests)+);
+        #[cfg(windows)]
+        $crate::support::on_backend!(afd Afd: $($tests)+);
+    };
+}
+pub(crate) use on_every_documented_backend;
+
+macro_rules! on_backend {
+    ($module:ident $backend:ident: $($(#[$meta:meta])* $name:ident)+) => {
         mod $module {
             $(#[test] $(#[$meta])* fn $name() { super::$name(::anypoll::Backend::$backend) })+
         }
     };
 }
-pub(crate) use on_every_backend;
+pub(crate) use on_backend;
+
+/// Whether the kernel is Linux, for what no standard says.
+pub(crate) const LINUX: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
+/// Whether any object can be watched for it; of a kqueue at the most a socket.
+pub(crate) fn has_priority(backend: Backend) -> bool {
+    backend != Backend::Kqueue
+}
 
 /// Long enough that a test which needs all of it has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -183,104 +215,38 @@ pub(crate) fn never_blocking() -> UdpSocket {
     socket
 }
 
+/// How a thread is known, and whether it sleeps.
+#[cfg_attr(any(target_os = "linux", target_os = "android"), path = "asleep/linux.rs")]
+#[cfg_attr(windows, path = "asleep/windows.rs")]
+#[cfg_attr(target_vendor = "apple", path = "asleep/apple.rs")]
+#[cfg_attr(
+    any(target_os = "freebsd", target_os = "netbsd", target_os = "openbsd"),
+    path = "asleep/bsd.rs"
+)]
+#[cfg_attr(
+    any(target_os = "dragonfly", target_os = "illumos", target_os = "solaris"),
+    path = "asleep/unseen.rs"
+)]
+mod asleep;
+
 /// Starts a thread, and returns when it sleeps (or has ended): if `run` locks nothing before, then
 /// in a wait.
-#[cfg(target_os = "linux")]
 pub(crate) fn sleeping<'scope, T: Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
     run: impl FnOnce() -> T + Send + 'scope,
 ) -> ScopedJoinHandle<'scope, T> {
-    use std::sync::{Arc, OnceLock};
-
     // Looked at in turn, so that the thread does not sleep for that.
     let place = Arc::new(OnceLock::new());
     let there = Arc::clone(&place);
     let thread = scope.spawn(move || {
-        let me = std::fs::read_link("/proc/thread-self").unwrap();
-        there.set(PathBuf::from("/proc").join(me).join("stat")).unwrap();
+        there.set(asleep::this_thread()).unwrap();
         run()
     });
-    while !thread.is_finished() {
-        let stat = place.get().and_then(|place| std::fs::read_to_string(place).ok());
-        if stat.is_some_and(|stat| stat.rsplit_once(") ").unwrap().1.starts_with('S')) {
-            break;
-        }
+    let end = Instant::now() + PATIENCE;
+    while !thread.is_finished() && !place.get().is_some_and(asleep::is_asleep) {
+        assert!(Instant::now() < end, "the thread is not seen to sleep");
         thread::yield_now();
     }
-    thread
-}
-
-/// Starts a thread, and returns when it is in the system call of a wait (or has ended).
-#[cfg(windows)]
-pub(crate) fn sleeping<'scope, T: Send + 'scope>(
-    scope: &'scope Scope<'scope, '_>,
-    run: impl FnOnce() -> T + Send + 'scope,
-) -> ScopedJoinHandle<'scope, T> {
-    use windows_sys::Win32::System::Threading::GetCurrentThreadId;
-
-    let (tell, told) = mpsc::channel();
-    let thread = scope.spawn(move || {
-        // SAFETY: it has no conditions.
-        tell.send(unsafe { GetCurrentThreadId() }).unwrap();
-        run()
-    });
-    let id = told.recv().unwrap();
-    while !thread.is_finished() && !is_in_wait(id) {
-        thread::yield_now();
-    }
-    thread
-}
-
-/// Whether the thread's next instruction is behind the system call with which a poller waits.
-#[cfg(windows)]
-fn is_in_wait(thread: u32) -> bool {
-    use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
-    use windows_sys::Win32::System::Diagnostics::Debug as debug;
-    use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleA, GetProcAddress};
-    use windows_sys::Win32::System::Threading::{
-        OpenThread, ResumeThread, SuspendThread, THREAD_GET_CONTEXT, THREAD_SUSPEND_RESUME,
-    };
-
-    /// A function that makes a system call is not longer.
-    const LENGTH: u64 = 32;
-
-    /// What the call wants it to be.
-    #[repr(align(16))]
-    struct Aligned(debug::CONTEXT);
-
-    // SAFETY: the name is a C string. Every process has this library for all its life.
-    let ntdll = unsafe { GetModuleHandleA(c"ntdll.dll".as_ptr().cast()) };
-    // SAFETY: as above.
-    let call = unsafe { GetProcAddress(ntdll, c"NtRemoveIoCompletionEx".as_ptr().cast()) };
-    let call = call.unwrap() as usize as u64;
-    // SAFETY: it takes a number.
-    let thread = unsafe { OpenThread(THREAD_SUSPEND_RESUME | THREAD_GET_CONTEXT, 0, thread) };
-    if thread.is_null() {
-        return false;
-    }
-    // SAFETY: it has just been made, and nobody else knows of it.
-    let thread = unsafe { OwnedHandle::from_raw_handle(thread) };
-    let mut context = Aligned(debug::CONTEXT::default());
-    context.0.ContextFlags = debug::CONTEXT_CONTROL_AMD64;
-    // Nothing that the thread may have locked is asked for until it goes on.
-    // SAFETY: the handle is open.
-    unsafe { SuspendThread(thread.as_raw_handle()) };
-    // SAFETY: the handle is open, and there is room for the answer.
-    let done = unsafe { debug::GetThreadContext(thread.as_raw_handle(), &raw mut context.0) };
-    // SAFETY: the handle is open.
-    unsafe { ResumeThread(thread.as_raw_handle()) };
-    done != 0 && (call..call + LENGTH).contains(&context.0.Rip)
-}
-
-/// Starts a thread. Whether it sleeps cannot be seen here, so it gets time to: what a test shows does
-/// not depend on that, only which of two interleavings it is shown for.
-#[cfg(not(any(target_os = "linux", windows)))]
-pub(crate) fn sleeping<'scope, T: Send + 'scope>(
-    scope: &'scope Scope<'scope, '_>,
-    run: impl FnOnce() -> T + Send + 'scope,
-) -> ScopedJoinHandle<'scope, T> {
-    let thread = scope.spawn(run);
-    thread::sleep(Duration::from_millis(10));
     thread
 }
 
@@ -321,38 +287,40 @@ pub(crate) fn alone(backend: Backend, module: &str, test: &str, body: impl FnOnc
     assert!(child.status.success() && said.contains("1 passed"), "{name}:\n{said}");
 }
 
-/// How many handles this process has open: looked for one by one, since Wine's count is always 0.
-#[cfg(windows)]
+/// How many descriptors or handles this process has open: looked for one by one, since the list of
+/// them is another on each system, and Wine's count is always 0.
 pub(crate) fn open_descriptors() -> usize {
-    use windows_sys::Win32::Foundation::GetHandleInformation;
-
     // More in a row are never free below one that is open.
     const GAP: usize = 256;
     // What a thread's first use of sockets leaves open is Winsock's.
-    drop(pipe().unwrap());
-    let is_open = |number: usize| {
-        // SAFETY: there is room for the answer; a number that is no handle is an error.
-        unsafe { GetHandleInformation(std::ptr::without_provenance_mut(4 * number), &mut 0) != 0 }
-    };
+    drop(stream_pair());
     let mut gap = 0;
     let near_one = |open: &bool| {
         gap = if *open { 0 } else { gap + 1 };
         gap < GAP
     };
-    (1..).map(is_open).take_while(near_one).filter(|open| *open).count()
+    (0..).map(is_open).take_while(near_one).filter(|open| *open).count()
 }
 
-/// How many descriptors this process has open.
 #[cfg(unix)]
-pub(crate) fn open_descriptors() -> usize {
-    // One of them reads the directory.
-    std::fs::read_dir("/proc/self/fd").unwrap().count() - 1
+fn is_open(number: libc::c_int) -> bool {
+    // SAFETY: it only asks; a number that is no descriptor is an error.
+    unsafe { libc::fcntl(number, libc::F_GETFD) != -1 }
+}
+
+#[cfg(windows)]
+fn is_open(number: usize) -> bool {
+    use windows_sys::Win32::Foundation::GetHandleInformation;
+
+    let handle = std::ptr::without_provenance_mut(4 * (number + 1));
+    // SAFETY: there is room for the answer; a number that is no handle is an error.
+    unsafe { GetHandleInformation(handle, &mut 0) != 0 }
 }
 
 /// An address of this machine that no other process uses, so that a port which was closed is not
-/// at once another's. Wine has only the first of the loopback's addresses for UDP.
+/// at once another's. Where it is not Linux, the loopback has only the first of its addresses.
 pub(crate) fn own_address() -> SocketAddr {
-    if cfg!(windows) {
+    if !LINUX {
         return SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     }
     let [_, high, middle, low] = process::id().to_be_bytes();
@@ -408,14 +376,15 @@ pub(crate) fn pipelines() -> Vec<(&'static str, Object, Object)> {
     }
     let tcp = tcp_pair();
     #[cfg(unix)]
-    let (unix, datagram) = (UnixStream::pair().unwrap(), UnixDatagram::pair().unwrap());
-    #[cfg(unix)]
-    let pipe = pipe().unwrap();
+    let (unix, pipe) = (UnixStream::pair().unwrap(), pipe().unwrap());
+    // Elsewhere one that finds no room is an error.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let datagram = UnixDatagram::pair().unwrap();
     let pairs = [
         ("TCP", pair(tcp.0, tcp.1)),
         #[cfg(unix)]
         ("Unix stream", pair(unix.0, unix.1)),
-        #[cfg(unix)]
+        #[cfg(any(target_os = "linux", target_os = "android"))]
         ("Unix datagram", pair(datagram.0, datagram.1)),
         #[cfg(unix)]
         ("pipe", pair(pipe.1, pipe.0)),
@@ -436,11 +405,17 @@ pub(crate) fn both() -> Interest {
 #[cfg(unix)]
 /// The master and the slave of a pseudo-terminal that changes nothing of what passes.
 pub(crate) fn pty() -> (Object, Object) {
-    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+    // Not every system has a name for the last.
+    let close_on_exec = OpenptFlags::from_bits_retain(OFlags::CLOEXEC.bits());
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | close_on_exec).unwrap();
     grantpt(&master).unwrap();
     unlockpt(&master).unwrap();
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let slave = open(ptsname(&master, []).unwrap(), flags, fs::Mode::empty()).unwrap();
+    let slave = open(slave_of(&master), flags, fs::Mode::empty()).unwrap();
+    if cfg!(any(target_os = "illumos", target_os = "solaris")) {
+        // It is a terminal once modules were pushed on it; until then it changes nothing.
+        return (master, slave);
+    }
     // By the C library: qemu's user mode lacks the call that rustix makes, `TCGETS2`.
     let mut settings = std::mem::MaybeUninit::uninit();
     // SAFETY: the call writes one `termios`, and there is room for one.
@@ -453,6 +428,18 @@ pub(crate) fn pty() -> (Object, Object) {
     // SAFETY: as above.
     assert_eq!(unsafe { libc::tcsetattr(slave.as_raw_fd(), now, &raw const settings) }, 0);
     (master, slave)
+}
+
+#[cfg(unix)]
+fn slave_of(master: &Object) -> std::ffi::CString {
+    // The one call that every system has, which answers in a place of its own.
+    static PLACE: Mutex<()> = Mutex::new(());
+    let _its = PLACE.lock();
+    // SAFETY: nobody else calls it meanwhile.
+    let name = unsafe { libc::ptsname(master.as_raw_fd()) };
+    assert!(!name.is_null());
+    // SAFETY: it is a C string, and stays until the next call.
+    unsafe { std::ffi::CStr::from_ptr(name) }.to_owned()
 }
 
 #[cfg(unix)]
@@ -549,11 +536,6 @@ pub(crate) fn subjects() -> Vec<Subject> {
     let address = tcp.local_addr().unwrap();
     let (unix, path) = unix_listener();
     let (master, slave) = pty();
-    let counter = eventfd(0, EventfdFlags::CLOEXEC).unwrap();
-    let counted = counter.try_clone().unwrap();
-    // The same in either byte order: qemu's user mode turns that of the one descriptor only.
-    const ONE: u64 = 0x0100_0000_0000_0001;
-    let count = move || assert_eq!(rustix::io::write(&counted, &ONE.to_ne_bytes()), Ok(8));
     vec![
         Subject::written_to("TCP", tcp_pair()),
         Subject::written_to("Unix stream", UnixStream::pair().unwrap()),
@@ -568,12 +550,23 @@ pub(crate) fn subjects() -> Vec<Subject> {
         Subject::connected_to("Unix listener", unix, move || {
             UnixStream::connect(&*path).unwrap().into()
         }),
-        Subject::new("eventfd", counter, count, |fd| {
-            let mut value = [0; 8];
-            rustix::io::read(fd, &mut value)?;
-            Ok(usize::try_from(u64::from_ne_bytes(value) / ONE).unwrap())
-        }),
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        counter(),
     ]
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn counter() -> Subject {
+    // The same in either byte order: qemu's user mode turns that of the one descriptor only.
+    const ONE: u64 = 0x0100_0000_0000_0001;
+    let counter = eventfd(0, EventfdFlags::CLOEXEC).unwrap();
+    let counted = counter.try_clone().unwrap();
+    let count = move || assert_eq!(rustix::io::write(&counted, &ONE.to_ne_bytes()), Ok(8));
+    Subject::new("eventfd", counter, count, |fd| {
+        let mut value = [0; 8];
+        rustix::io::read(fd, &mut value)?;
+        Ok(usize::try_from(u64::from_ne_bytes(value) / ONE).unwrap())
+    })
 }
 
 #[cfg(windows)]

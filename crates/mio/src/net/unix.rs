@@ -1,16 +1,14 @@
 //! Unix sockets.
 
 use std::borrow::Cow;
-use std::ffi::OsString;
 use std::io;
 use std::net::Shutdown;
 #[cfg(target_os = "android")]
 use std::os::android::net::SocketAddrExt;
 #[cfg(target_os = "linux")]
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::{self, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anypoll::Interest;
 
@@ -230,8 +228,9 @@ fn as_path(address: &SocketAddr) -> Cow<'_, Path> {
     }
     #[cfg(any(target_os = "android", target_os = "linux"))]
     if let Some(name) = address.as_abstract_name() {
-        let path = OsString::from_vec([b"\0", name].concat());
-        return PathBuf::from(path).into();
+        let name = [b"\0", name].concat();
+        let path: std::ffi::OsString = std::os::unix::ffi::OsStringExt::from_vec(name);
+        return Cow::Owned(path.into());
     }
     Path::new("").into()
 }
