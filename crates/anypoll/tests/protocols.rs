@@ -1,8 +1,9 @@
 //! Protocol crates as they are, over `Registered<TcpStream>`: rustls with curl at the other end,
 //! tungstenite with a client of bare frames and with a Python one. In level and edge mode, on every
 //! backend.
-
-#![cfg(unix)]
+//!
+//! Under Wine a program of the system beneath can be started, but not waited for. So there
+//! `.ci/protocols` runs the clients: a line names each, another answers with its status.
 
 #[path = "contract/support.rs"]
 #[allow(dead_code, unused_imports, reason = "shared with the contract's tests")]
@@ -11,7 +12,6 @@ mod support;
 use std::convert::Infallible;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::Command;
 use std::sync::{Arc, mpsc};
 use std::thread;
 
@@ -27,8 +27,8 @@ use tungstenite::{Bytes, HandshakeError, Message, WebSocket};
 use support::{PATIENCE, on_every_backend, poller};
 
 on_every_backend! {
-    rustls_over_registered
-    rustls_by_hand
+    #[cfg_attr(windows, ignore = "`.ci/protocols` runs the client")] rustls_over_registered
+    #[cfg_attr(windows, ignore = "`.ci/protocols` runs the client")] rustls_by_hand
     tungstenite_over_registered
     #[ignore = "`.ci/protocols` brings the client"] tungstenite_with_a_client_of_another_make
 }
@@ -73,6 +73,20 @@ fn serve<C: Connection>(
             assert!(!events.is_empty(), "waited in vain");
         }
     });
+}
+
+#[cfg(unix)]
+fn run_client(program: &str, args: &[&str]) {
+    let status = std::process::Command::new(program).args(args).status();
+    assert!(status.unwrap_or_else(|error| panic!("{program}: {error}")).success());
+}
+
+#[cfg(windows)]
+fn run_client(program: &str, args: &[&str]) {
+    println!("\nCLIENT\t{program}\t{}", args.join("\t"));
+    let mut status = String::new();
+    io::stdin().read_line(&mut status).unwrap();
+    assert_eq!(status, "0\n");
 }
 
 /// rustls and its stream, held together in one way or another.
@@ -181,19 +195,20 @@ fn curl_over<S: Tls>(backend: Backend, how: &str, join: impl Fn(ServerConnection
     let config = Arc::new(config);
 
     let path = |what| {
-        let name = format!("anypoll-{}-{backend:?}-{how}-{what}", std::process::id());
-        std::env::temp_dir().join(name)
+        let folder = env!("CARGO_TARGET_TMPDIR");
+        format!("{folder}/{}-{backend:?}-{how}-{what}", std::process::id())
     };
     let (authority, received) = (path("authority"), path("received"));
     std::fs::write(&authority, certified.cert.pem()).unwrap();
     for mode in [Mode::Level, Mode::Edge] {
         let client = |address: SocketAddr| {
-            let mut curl = Command::new("curl");
-            curl.args(["--silent", "--show-error", "--fail", "--noproxy", "*", "--max-time", "60"]);
-            curl.arg("--cacert").arg(&authority).arg("--output").arg(&received);
-            curl.arg("--resolve").arg(format!("localhost:{}:127.0.0.1", address.port()));
-            let status = curl.arg(format!("https://localhost:{}/", address.port())).status();
-            assert!(status.expect("curl is there").success());
+            let port = address.port();
+            let (resolve, url) =
+                (format!("localhost:{port}:127.0.0.1"), format!("https://localhost:{port}/"));
+            let mut args = vec!["--silent", "--show-error", "--fail", "--noproxy", "*"];
+            args.extend(["--max-time", "60", "--cacert", &authority, "--output", &received]);
+            args.extend(["--resolve", &resolve, &url]);
+            run_client("curl", &args);
         };
         serve(backend, mode, client, |stream| {
             let connection = ServerConnection::new(config.clone()).unwrap();
@@ -358,12 +373,10 @@ fn tungstenite_over_registered(backend: Backend) {
 }
 
 fn tungstenite_with_a_client_of_another_make(backend: Backend) {
-    let python = std::env::var_os("PYTHON").unwrap_or_else(|| "python3".into());
+    let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".into());
     let client = |address: SocketAddr, _: &_| {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/websocket_client.py");
-        let mut client = Command::new(&python);
-        let status = client.arg(script).arg(address.port().to_string()).status();
-        assert!(status.expect("Python is there").success());
+        run_client(&python, &[script, &address.port().to_string()]);
     };
     let goodbye = CloseFrame { code: CloseCode::Normal, reason: "that is all".into() };
     let ping = |text| Message::Ping(Bytes::from_static(text));

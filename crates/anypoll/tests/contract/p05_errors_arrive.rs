@@ -15,7 +15,7 @@ use crate::support::{
     on_every_documented_backend, pipe, poller, stream_pair, tcp_listener, tcp_pair, wait_for,
 };
 #[cfg(unix)]
-use crate::support::{pty, udp_pair};
+use crate::support::{pty, send_to_nobody, udp_pair};
 use crate::truth_table::{conditions, is_certain, shown};
 
 on_every_documented_backend! {
@@ -150,20 +150,6 @@ fn more_failures() -> Vec<Failure> {
     let (master, slave) = pty();
     let master_gone = failure("pty, slave: master gone", slave, master, drop, WRITE);
     vec![unix, shut, udp, pipe_end, broken, full, hung_up, master_gone]
-}
-
-/// Until the error is there: a datagram may still find the peer open, in a process that is being
-/// started.
-#[cfg(unix)]
-fn send_to_nobody(socket: &std::net::UdpSocket) {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
-
-    eventually(|| {
-        let _ = socket.send(b"nobody");
-        // Where there is no flag for an error, it counts as something to read.
-        let mut fds = [PollFd::new(socket, PollFlags::IN)];
-        poll(&mut fds, Some(&Timespec::default())).unwrap() == 1
-    });
 }
 
 fn reset_by_drop(stream: TcpStream) {

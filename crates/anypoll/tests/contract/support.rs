@@ -345,6 +345,25 @@ pub(crate) fn udp_pair() -> (UdpSocket, UdpSocket) {
     (a, b)
 }
 
+/// Until the error is there: a datagram may still find the peer open, in a process that is being
+/// started.
+#[cfg(unix)]
+pub(crate) fn send_to_nobody(socket: &UdpSocket) {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    eventually(|| {
+        let _ = socket.send(b"nobody");
+        // Where there is no flag for an error, it counts as something to read.
+        let mut fds = [PollFd::new(socket, PollFlags::IN)];
+        poll(&mut fds, Some(&Timespec::default())).unwrap() == 1
+    });
+}
+
+#[cfg(windows)]
+pub(crate) fn send_to_nobody(socket: &UdpSocket) {
+    assert_eq!(socket.send(b"nobody").unwrap(), 6);
+}
+
 /// Writes until there is no room.
 pub(crate) fn fill(fd: &Object) -> io::Error {
     loop {

@@ -7,6 +7,8 @@ mod events;
 mod face;
 mod flags;
 mod lifetimes;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod linux;
 #[cfg(windows)]
 mod named_pipe;
 mod registering;
