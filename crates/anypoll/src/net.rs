@@ -83,8 +83,8 @@ fn start(socket: Socket, to: &SockAddr) -> io::Result<Socket> {
 ///
 /// Why it failed, which the socket says once. From then on, and for a socket whose connection both
 /// sides have ended or that was never to be connected,
-/// [`NotConnected`](io::ErrorKind::NotConnected). (On Windows `false` may mean any of these, and on
-/// other systems than Linux the last.)
+/// [`NotConnected`](io::ErrorKind::NotConnected). (On Windows it may say it again, and `false` may
+/// mean any of these; on other systems than Linux the last.)
 pub fn connected(stream: &(impl Source + ?Sized)) -> io::Result<bool> {
     let handle = sys::socket(stream.handle())?;
     let socket = SockRef::from(&handle);
