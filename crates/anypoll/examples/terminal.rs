@@ -21,7 +21,7 @@ use std::{fmt, panic, thread};
 use anypoll::channel::{self, Receiver, TryRecvError};
 use anypoll::timers::Timers;
 use anypoll::{Events, Interest, Mode, Poller, Registered, Token};
-use rustix::termios::{self, OptionalActions, Termios};
+use rustix::termios::{self, OptionalActions, Termios, Winsize};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH};
 use signal_hook::low_level;
 
@@ -114,6 +114,7 @@ struct Program {
     typed: String,
     answer: String,
     ticks: usize,
+    size: Winsize,
 }
 
 impl Program {
@@ -130,8 +131,8 @@ impl Program {
         });
         let mut timers = Timers::new();
         timers.insert(Instant::now() + TICK, ());
-        let (typed, answer) = (String::new(), String::new());
-        Ok(Self { keys, signals, timers, to_worker, from_worker, typed, answer, ticks: 0 })
+        let (typed, answer, size) = (String::new(), String::new(), window()?);
+        Ok(Self { keys, signals, timers, to_worker, from_worker, typed, answer, ticks: 0, size })
     }
 
     /// Returns the signal that has ended it, if one has.
@@ -149,7 +150,7 @@ impl Program {
                         for key in &buf[..count] {
                             match key {
                                 b'q' | b'\x03' => return Ok(None),
-                                b'\x1a' => raw.suspend()?,
+                                b'\x1a' => self.suspend(raw)?,
                                 key => self.key(*key),
                             }
                         }
@@ -162,9 +163,8 @@ impl Program {
                         let index = number - SIGNAL;
                         take(&self.signals[index])?;
                         match SIGNALS[index] {
-                            // The next drawing asks for the size.
-                            SIGWINCH => {}
-                            SIGTSTP => raw.suspend()?,
+                            SIGWINCH => self.size = window()?,
+                            SIGTSTP => self.suspend(raw)?,
                             signal => return Ok(Some(signal)),
                         }
                     }
@@ -177,6 +177,13 @@ impl Program {
                 self.timers.insert((deadline + TICK).max(now), ());
             }
         }
+    }
+
+    /// Meanwhile the window's changes are told to others.
+    fn suspend(&mut self, raw: &Raw) -> io::Result<()> {
+        raw.suspend()?;
+        self.size = window()?;
+        Ok(())
     }
 
     fn key(&mut self, key: u8) {
@@ -206,13 +213,16 @@ impl Program {
     }
 
     fn draw(&self) -> io::Result<()> {
-        let size = termios::tcgetwinsize(io::stdout())?;
-        let Self { typed, answer, ticks, .. } = self;
+        let Self { typed, answer, ticks, size, .. } = self;
         draw(format_args!(
             "\x1b[2J\x1b[Hwindow {} x {}\r\nticks {ticks}\r\nanswer {answer}\r\nnumber {typed}",
             size.ws_col, size.ws_row
         ))
     }
+}
+
+fn window() -> io::Result<Winsize> {
+    Ok(termios::tcgetwinsize(io::stdout())?)
 }
 
 fn take(mut signals: &Registered<UnixStream>) -> io::Result<()> {

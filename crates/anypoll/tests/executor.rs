@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use anypoll::Backend;
 use executor::{Executor, serve};
-use support::{on_every_backend, poller};
+use support::{PATIENCE, on_every_backend, poller};
 
 on_every_backend! {
     many_clients_at_once
@@ -33,7 +33,12 @@ fn served(backend: Backend, idle: Duration) -> impl Fn() -> TcpStream {
         executor.spawn(serve(executor.clone(), listener, idle));
         executor.run().unwrap();
     });
-    move || TcpStream::connect(address).unwrap()
+    move || {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
 }
 
 fn many_clients_at_once(backend: Backend) {

@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 use anypoll::{Backend, Poller};
 use rustix::process::{Pid, Signal, kill_process};
 
-use support::on_every_backend;
+use support::{on_every_backend, within_patience};
 
 on_every_backend! {
     the_example
@@ -30,11 +30,15 @@ fn the_example(backend: Backend) {
         assert_eq!(Poller::new().unwrap().backend(), backend);
         return example::main().unwrap();
     }
+    within_patience(move || drive(&name));
+}
+
+fn drive(backend: &str) {
     let mut program = Command::new(std::env::current_exe().unwrap());
     // With one thread the harness would print into the program's first line.
-    let test = format!("{}::the_example", name.to_lowercase());
+    let test = format!("{}::the_example", backend.to_lowercase());
     program.args(["--exact", &test, "--nocapture", "--test-threads=2"]);
-    program.env(ENVIRONMENT, "").env("ANYPOLL_BACKEND", name);
+    program.env(ENVIRONMENT, "").env("ANYPOLL_BACKEND", backend);
     let mut program = program.stdout(Stdio::piped()).spawn().unwrap();
     let pid = Pid::from_child(&program);
     let send = |signal| kill_process(pid, signal).unwrap();
