@@ -10,6 +10,7 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use anypoll::{Backend, Events, Interest, Mode, Poller, Registered, Token};
 use rustix::process::{Pid, Signal, kill_process};
@@ -74,14 +75,16 @@ impl Tmux {
 
     /// Waits for the screen to show what is looked for.
     fn see<T>(&self, look: impl Fn(&[String]) -> Option<T>) -> T {
-        let mut events = Events::default();
+        let (mut events, start) = (Events::default(), Instant::now());
         loop {
             let lines = self.lines();
             if let Some(seen) = look(&lines) {
                 return seen;
             }
             self.poller.wait(&mut events, Some(PATIENCE)).unwrap();
-            assert!(!events.is_empty(), "looked in vain at {lines:#?}");
+            // The ticks never end.
+            let is_late = events.is_empty() || start.elapsed() > PATIENCE;
+            assert!(!is_late, "looked in vain at {lines:#?}");
             let _ = (&self.shown).read(&mut [0; 4096]).unwrap();
         }
     }
