@@ -5,14 +5,17 @@
 //! reference of its own to it (`Arc::into_raw`), and the packet that ends the submit brings that
 //! reference back. So what the kernel may write to is never freed, whatever becomes of the source.
 //!
-//! | what | system calls |
+//! | what | calls |
 //! |---|---|
-//! | wait | 1, and 1 for each source that is to be asked: new, changed, re-armed, or reported by `Level` in the wait before |
+//! | wait | 1, and 1 for each source that is to be asked: new, changed, re-armed, or reported by the wait before (`Level`; `Edge` for its end) |
+//! | wait, and what is in flight for such a source does not ask for enough | 1 to take that back, and 1 wait more for its end |
 //! | wait, more than 256 events | 1 more for each further 256 |
-//! | register a socket | 2 (its base handle, a duplicate); the first of 32 also opens their helper |
-//! | set_interest, rearm | none if what is in flight asks for it too, else 1 to take that back; the rest is the next wait's |
-//! | remove | 1 to close the duplicate, 1 to take back what is in flight |
+//! | register a socket | none of the poller's; its base handle and a duplicate are asked for, and the first of 32 opens their helper |
+//! | set_interest, a read or write that would block | none |
+//! | remove | 1 to take back what is in flight, and 1 to close the duplicate |
 //! | wake, notice | 1, if a thread sleeps |
+//!
+//! `tests/windows_calls.rs` counts them.
 //!
 //! If a thread sleeps in a wait, sources are asked at once instead of by the next wait. A waitable
 //! handle costs the same with wait completion packets, one call more each time with the pool, and a
