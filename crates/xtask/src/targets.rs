@@ -75,9 +75,9 @@ enum Run {
 const DROP_INS: &[&str] = &["--lib", "--features", "net,os-ext"];
 const ALL: Lint =
     Lint { name: "all", ours: &["--all-targets"], drop_ins: Some(&["--all-targets"]) };
-const TESTS_TOO: Lint = Lint { name: "tests", ours: &["--all-targets"], drop_ins: Some(DROP_INS) };
 const LIBRARY: Lint =
     Lint { name: "lib", ours: &["--lib", "--features", "channel,net"], drop_ins: None };
+const LIBRARIES: Lint = Lint { name: "libs", drop_ins: Some(DROP_INS), ..LIBRARY };
 /// socket2 does not know the system.
 const NO_SOCKET2: Lint = Lint { ours: &["--lib", "--features", "channel"], ..LIBRARY };
 
@@ -109,17 +109,17 @@ const TARGETS: &[Target] = &[
     Target::new("x86_64-unknown-dragonfly", ALL).built(),
     Target::new("x86_64-unknown-illumos", ALL),
     Target::new("x86_64-pc-solaris", ALL).built(),
-    Target::new("x86_64-pc-windows-gnu", LIBRARY).run(Run::Wine),
-    Target::new("x86_64-pc-windows-msvc", LIBRARY),
+    Target::new("x86_64-pc-windows-gnu", LIBRARIES).run(Run::Wine),
+    Target::new("x86_64-pc-windows-msvc", LIBRARIES),
     Target::new("wasm32-wasip1", NO_SOCKET2).run(Run::Wasm),
-    Target::new("wasm32-wasip2", LIBRARY).run(Run::Wasm),
+    Target::new("wasm32-wasip2", LIBRARIES).run(Run::Wasm),
     Target::new("aarch64-linux-android", ALL),
     Target::new("x86_64-unknown-fuchsia", LIBRARY),
     Target::new("x86_64-unknown-redox", LIBRARY),
     Target::new("x86_64-unknown-haiku", LIBRARY).built(),
     Target::new("x86_64-unknown-hermit", NO_SOCKET2).built(),
     Target::new("riscv32imc-esp-espidf", LIBRARY).built(),
-    Target::new("x86_64-unknown-linux-musl", TESTS_TOO).run(Run::Tests {
+    Target::new("x86_64-unknown-linux-musl", ALL).run(Run::Tests {
         prefix: "x86_64-linux-gnu",
         packages: "gcc",
         runner: "env",
@@ -274,8 +274,8 @@ fn report(rows: &[(&str, Cells)]) -> bool {
 }
 
 const LEGEND: &str = "\
-    lint: `lib` is our library, `libs` its examples and the drop-ins too, `tests` our tests as \
-    well, `all` the drop-ins' tests besides";
+    lint: `lib` is our library, `libs` the drop-ins too, `all` the tests and examples of all three \
+    (those of Windows are linted by the lane `wine`)";
 
 struct Machine {
     workspace: PathBuf,

@@ -347,7 +347,7 @@ pub(crate) fn udp_pair() -> (UdpSocket, UdpSocket) {
 
 /// Until the error is there: a datagram may still find the peer open, in a process that is being
 /// started.
-#[cfg(unix)]
+#[cfg(all(unix, not(any(target_os = "illumos", target_os = "solaris"))))]
 pub(crate) fn send_to_nobody(socket: &UdpSocket) {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
 

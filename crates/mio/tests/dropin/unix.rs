@@ -10,14 +10,14 @@ use std::path::PathBuf;
 use anypoll::Backend;
 use mio::net::{UdpSocket, UnixDatagram, UnixListener, UnixStream};
 use mio::unix::{SourceFd, pipe};
-use mio::{Interest, Poll, Token, Waker};
+use mio::{Interest, Token};
 
 use crate::edges::{
     drain, emptied, foreign_read, foreign_write, read, read_vectored, rearmed_by, write,
     write_vectored,
 };
 use crate::flags::{check, said};
-use crate::sockets::{is_close_on_exec, well_made};
+use crate::sockets::well_made;
 use crate::support::{
     LINUX, PATIENCE, expect_nothing, expect_one, is_nonblocking, on_every_backend, poll, tcp,
 };
@@ -77,6 +77,8 @@ fn files_are_refused(backend: Backend) {
 #[cfg(not(any(target_os = "illumos", target_os = "solaris")))]
 #[test]
 fn a_poll_in_a_poll() {
+    use mio::{Poll, Waker};
+
     let (mut outer, mut inner) = (Poll::new().unwrap(), Poll::new().unwrap());
     let waker = Waker::new(inner.registry(), Token(5)).unwrap();
     let fd = inner.as_raw_fd();
@@ -91,7 +93,7 @@ fn a_poll_in_a_poll() {
     sender.write_all(b"x").unwrap();
     assert_eq!(expect_one(&mut outer, 1), "readable");
     assert_eq!(expect_one(&mut inner, 6), "readable");
-    assert!(is_close_on_exec(inner.registry()));
+    assert!(crate::sockets::is_close_on_exec(inner.registry()));
     assert_eq!(inner.as_raw_fd(), inner.registry().as_raw_fd());
 }
 
