@@ -69,7 +69,13 @@ fn pipes_of_a_child(backend: Backend) {
     drop(stdin);
     assert!(child.wait().unwrap().success());
     poll.registry().register(&mut stderr, Token(2), Interest::READABLE).unwrap();
-    assert_eq!(expect_one(&mut poll, 2), "readable read_closed write_closed");
+    // A kqueue tells of the own direction alone.
+    let ended = if backend == Backend::Kqueue {
+        "readable read_closed"
+    } else {
+        "readable read_closed write_closed"
+    };
+    assert_eq!(expect_one(&mut poll, 2), ended);
     assert_eq!(stderr.read(&mut buf).unwrap(), 5);
     assert_eq!(stderr.read(&mut buf).unwrap(), 0);
 }

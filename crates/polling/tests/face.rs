@@ -6,14 +6,10 @@ use std::io;
 use std::net::UdpSocket;
 use std::num::NonZeroUsize;
 #[cfg(unix)]
-use std::os::fd::{
-    AsFd as AsPollerHandle, AsRawFd as AsRaw, AsRawFd as AsRawPollerHandle, BorrowedFd as Borrowed,
-    OwnedFd as Owned, RawFd as Raw,
-};
+use std::os::fd::{AsRawFd as AsRaw, BorrowedFd as Borrowed, OwnedFd as Owned, RawFd as Raw};
 #[cfg(windows)]
 use std::os::windows::io::{
-    AsHandle as AsPollerHandle, AsRawHandle as AsRawPollerHandle, AsRawSocket as AsRaw,
-    BorrowedSocket as Borrowed, OwnedSocket as Owned, RawSocket as Raw,
+    AsRawSocket as AsRaw, BorrowedSocket as Borrowed, OwnedSocket as Owned, RawSocket as Raw,
 };
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::{Duration, Instant};
@@ -39,7 +35,10 @@ fn types_have_the_traits() {
     // An event port cannot be watched.
     #[cfg(not(any(target_os = "illumos", target_os = "solaris")))]
     {
-        fn handle<T: AsPollerHandle + AsRawPollerHandle>() {}
+        #[cfg(unix)]
+        fn handle<T: std::os::fd::AsFd + std::os::fd::AsRawFd>() {}
+        #[cfg(windows)]
+        fn handle<T: std::os::windows::io::AsHandle + std::os::windows::io::AsRawHandle>() {}
         handle::<Poller>();
     }
 

@@ -76,8 +76,6 @@ const DROP_INS: &[&str] = &["--lib", "--features", "net,os-ext"];
 const ALL: Lint =
     Lint { name: "all", ours: &["--all-targets"], drop_ins: Some(&["--all-targets"]) };
 const TESTS_TOO: Lint = Lint { name: "tests", ours: &["--all-targets"], drop_ins: Some(DROP_INS) };
-const EXAMPLES_TOO: Lint =
-    Lint { name: "libs", ours: &["--lib", "--examples"], drop_ins: Some(DROP_INS) };
 const LIBRARY: Lint =
     Lint { name: "lib", ours: &["--lib", "--features", "channel,net"], drop_ins: None };
 /// socket2 does not know the system.

@@ -103,7 +103,7 @@ fn core_methods() {
     const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
     const _: () = assert!(BOTH.is_readable() && BOTH.is_writable() && !BOTH.is_priority());
     const _: () = assert!(!BOTH.is_aio() && !BOTH.is_lio());
-    #[cfg(target_os = "linux")]
+    #[cfg(any(target_os = "linux", target_os = "android"))]
     const _: () = assert!(Interest::PRIORITY.is_priority());
     let _: fn(Interest, Interest) -> Option<Interest> = Interest::remove;
     let _: fn(usize) -> Events = Events::with_capacity;
@@ -191,11 +191,6 @@ mod unix {
         writes::<UnixStream>();
         writes::<pipe::Sender>();
         reads::<pipe::Receiver>();
-        fn raw<T: AsRaw>() {}
-        raw::<Poll>();
-        raw::<Registry>();
-        fn lends<T: AsHandle>() {}
-        lends::<Registry>();
         fn source<T: Source + ?Sized>() {}
         source::<SourceFd<'_>>();
         fn from<T: From<S>, S>() {}

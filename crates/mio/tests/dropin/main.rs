@@ -7,8 +7,13 @@ mod events;
 mod face;
 mod flags;
 mod lifetimes;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod linux;
 #[cfg(windows)]
 mod named_pipe;
+// An event port cannot be watched.
+#[cfg(all(unix, not(any(target_os = "illumos", target_os = "solaris"))))]
+mod nested;
 mod registering;
 mod sockets;
 #[cfg(unix)]
