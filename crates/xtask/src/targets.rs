@@ -4,8 +4,8 @@
 //!
 //! - *lint*: clippy, which checks first, with warnings denied. The standard library comes from
 //!   rustup; for a target that rustup has none for it is built from rustup's source.
-//! - *link*: a program that calls everything, with `zig cc`, so that a symbol which the system
-//!   lacks is found.
+//! - *link*: a program that calls everything and the contract's tests, with `zig cc`, so that a symbol
+//!   which the system lacks is found.
 //! - *run*: the tests, on this kernel: 32-bit natively, other processors under qemu.
 //! - *kernel*: the contract on Linux 5.10, which lacks `epoll_pwait2`, in a machine of qemu's.
 //! - *wasm*: a program under wasmtime.
@@ -72,10 +72,8 @@ enum Run {
     Wine,
 }
 
-const DROP_INS: &[&str] = &["--lib", "--features", "net,os-ext"];
 const ALL: Lint =
     Lint { name: "all", ours: &["--all-targets"], drop_ins: Some(&["--all-targets"]) };
-const TESTS_TOO: Lint = Lint { name: "tests", ours: &["--all-targets"], drop_ins: Some(DROP_INS) };
 const LIBRARY: Lint =
     Lint { name: "lib", ours: &["--lib", "--features", "channel,net"], drop_ins: None };
 /// socket2 does not know the system.
@@ -119,7 +117,7 @@ const TARGETS: &[Target] = &[
     Target::new("x86_64-unknown-haiku", LIBRARY).built(),
     Target::new("x86_64-unknown-hermit", NO_SOCKET2).built(),
     Target::new("riscv32imc-esp-espidf", LIBRARY).built(),
-    Target::new("x86_64-unknown-linux-musl", TESTS_TOO).run(Run::Tests {
+    Target::new("x86_64-unknown-linux-musl", ALL).run(Run::Tests {
         prefix: "x86_64-linux-gnu",
         packages: "gcc",
         runner: "env",
@@ -274,8 +272,8 @@ fn report(rows: &[(&str, Cells)]) -> bool {
 }
 
 const LEGEND: &str = "\
-    lint: `lib` is our library, `libs` its examples and the drop-ins too, `tests` our tests as \
-    well, `all` the drop-ins' tests besides";
+    lint: `lib` is our library, `all` its tests and examples, the drop-ins and their tests too; \
+    link: a program that calls everything, and the contract's tests";
 
 struct Machine {
     workspace: PathBuf,
@@ -482,9 +480,15 @@ impl Machine {
         fs::write(&linker, script)?;
         self.have(&format!("chmod +x {}", linker.display()))?;
         let folder = self.program("every_call", "\"channel\", \"net\"")?;
-        let mut build = self.cargo(target, &folder, "build");
-        build.env(variable(target, "LINKER"), linker).env("CARGO_PROFILE_DEV_STRIP", "none");
-        self.step(target, "link", [build], |_| "ok".into())
+        let build = self.cargo(target, &folder, "build");
+        let mut tests = self.tests(target, &["contract"])?;
+        tests.arg("--no-run");
+        let mut commands = [build, tests];
+        for command in &mut commands {
+            command.env(variable(target, "LINKER"), &linker);
+            command.env("CARGO_PROFILE_DEV_STRIP", "none").env("CARGO_PROFILE_TEST_STRIP", "none");
+        }
+        self.step(target, "link", commands, |_| "ok".into())
     }
 
     fn tests(&self, target: &Target, names: &[&str]) -> Result<Command> {
