@@ -112,8 +112,10 @@ fn a_signal_interrupts(backend: Backend) {
     });
     // One that comes before the poll is missed.
     while !returned.load(SeqCst) {
+        // Of another type where the C library is musl.
+        let name = thread.as_pthread_t() as _;
         // SAFETY: the thread is not joined yet.
-        assert_eq!(unsafe { libc::pthread_kill(thread.as_pthread_t() as _, libc::SIGUSR1) }, 0);
+        assert_eq!(unsafe { libc::pthread_kill(name, libc::SIGUSR1) }, 0);
         thread::yield_now();
     }
     thread.join().unwrap();

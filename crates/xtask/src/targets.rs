@@ -4,8 +4,8 @@
 //!
 //! - *lint*: clippy, which checks first, with warnings denied. The standard library comes from
 //!   rustup; for a target that rustup has none for it is built from rustup's source.
-//! - *link*: a program that calls everything, with `zig cc`, so that a symbol which the system
-//!   lacks is found.
+//! - *link*: a program that calls everything and the contract's tests, with `zig cc`, so that a symbol
+//!   which the system lacks is found.
 //! - *run*: the tests, on this kernel: 32-bit natively, other processors under qemu.
 //! - *kernel*: the contract on Linux 5.10, which lacks `epoll_pwait2`, in a machine of qemu's.
 //! - *wasm*: a program under wasmtime.
@@ -72,7 +72,6 @@ enum Run {
     Wine,
 }
 
-const DROP_INS: &[&str] = &["--lib", "--features", "net,os-ext"];
 const ALL: Lint =
     Lint { name: "all", ours: &["--all-targets"], drop_ins: Some(&["--all-targets"]) };
 const LIBRARY: Lint =
@@ -275,7 +274,8 @@ fn report(rows: &[(&str, Cells)]) -> bool {
 
 const LEGEND: &str = "\
     lint: `lib` is our library, `libs` the drop-ins too, `all` the tests and examples of all three \
-    (those of Windows are linted by the lane `wine`)";
+    (those of Windows are linted by the lane `wine`); link: a program that calls everything, and the \
+    contract's tests";
 
 struct Machine {
     workspace: PathBuf,
@@ -482,9 +482,15 @@ impl Machine {
         fs::write(&linker, script)?;
         self.have(&format!("chmod +x {}", linker.display()))?;
         let folder = self.program("every_call", "\"channel\", \"net\"")?;
-        let mut build = self.cargo(target, &folder, "build");
-        build.env(variable(target, "LINKER"), linker).env("CARGO_PROFILE_DEV_STRIP", "none");
-        self.step(target, "link", [build], |_| "ok".into())
+        let build = self.cargo(target, &folder, "build");
+        let mut tests = self.tests(target, &["contract"])?;
+        tests.arg("--no-run");
+        let mut commands = [build, tests];
+        for command in &mut commands {
+            command.env(variable(target, "LINKER"), &linker);
+            command.env("CARGO_PROFILE_DEV_STRIP", "none").env("CARGO_PROFILE_TEST_STRIP", "none");
+        }
+        self.step(target, "link", commands, |_| "ok".into())
     }
 
     fn tests(&self, target: &Target, names: &[&str]) -> Result<Command> {

@@ -191,14 +191,6 @@ mod unix {
         writes::<UnixStream>();
         writes::<pipe::Sender>();
         reads::<pipe::Receiver>();
-        #[cfg(not(any(target_os = "illumos", target_os = "solaris")))]
-        {
-            fn raw<T: AsRaw>() {}
-            raw::<Poll>();
-            raw::<Registry>();
-            fn lends<T: AsHandle>() {}
-            lends::<Registry>();
-        }
         fn source<T: Source + ?Sized>() {}
         source::<SourceFd<'_>>();
         fn from<T: From<S>, S>() {}

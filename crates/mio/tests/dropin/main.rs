@@ -11,6 +11,9 @@ mod lifetimes;
 mod linux;
 #[cfg(windows)]
 mod named_pipe;
+// An event port cannot be watched.
+#[cfg(all(unix, not(any(target_os = "illumos", target_os = "solaris"))))]
+mod nested;
 mod registering;
 mod sockets;
 #[cfg(unix)]

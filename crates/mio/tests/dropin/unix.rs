@@ -73,30 +73,6 @@ fn files_are_refused(backend: Backend) {
     assert_eq!(error.kind(), ErrorKind::PermissionDenied);
 }
 
-/// An event port cannot be watched.
-#[cfg(not(any(target_os = "illumos", target_os = "solaris")))]
-#[test]
-fn a_poll_in_a_poll() {
-    use mio::{Poll, Waker};
-
-    let (mut outer, mut inner) = (Poll::new().unwrap(), Poll::new().unwrap());
-    let waker = Waker::new(inner.registry(), Token(5)).unwrap();
-    let fd = inner.as_raw_fd();
-    outer.registry().register(&mut SourceFd(&fd), Token(1), R).unwrap();
-    expect_nothing(&mut outer);
-    waker.wake().unwrap();
-    assert_eq!(expect_one(&mut outer, 1), "readable");
-    assert_eq!(expect_one(&mut inner, 5), "readable");
-    let (mut sender, mut receiver) = pipe::new().unwrap();
-    inner.registry().register(&mut receiver, Token(6), R).unwrap();
-    expect_nothing(&mut outer);
-    sender.write_all(b"x").unwrap();
-    assert_eq!(expect_one(&mut outer, 1), "readable");
-    assert_eq!(expect_one(&mut inner, 6), "readable");
-    assert!(crate::sockets::is_close_on_exec(inner.registry()));
-    assert_eq!(inner.as_raw_fd(), inner.registry().as_raw_fd());
-}
-
 /// The peer of a Unix stream that was closed with something unread.
 fn expect_closed_unread(mut peer: StdUnixStream) {
     let read = peer.read(&mut [0; 4]).map_err(|error| error.kind());
