@@ -76,7 +76,8 @@ const ALL: Lint =
     Lint { name: "all", ours: &["--all-targets"], drop_ins: Some(&["--all-targets"]) };
 const LIBRARY: Lint =
     Lint { name: "lib", ours: &["--lib", "--features", "channel,net"], drop_ins: None };
-const LIBRARIES: Lint = Lint { name: "libs", drop_ins: Some(DROP_INS), ..LIBRARY };
+const LIBRARIES: Lint =
+    Lint { name: "libs", drop_ins: Some(&["--lib", "--features", "net,os-ext"]), ..LIBRARY };
 /// socket2 does not know the system.
 const NO_SOCKET2: Lint = Lint { ours: &["--lib", "--features", "channel"], ..LIBRARY };
 
