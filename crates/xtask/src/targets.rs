@@ -272,8 +272,9 @@ fn report(rows: &[(&str, Cells)]) -> bool {
 }
 
 const LEGEND: &str = "\
-    lint: `lib` is our library, `all` its tests and examples, the drop-ins and their tests too; \
-    link: a program that calls everything, and the contract's tests";
+    lint: `lib` is our library, `all` its examples and its tests too, but for those with loom, TLS \
+    and WebSockets, and the drop-ins with their tests; link: a program that calls everything, and \
+    the contract's tests";
 
 struct Machine {
     workspace: PathBuf,
