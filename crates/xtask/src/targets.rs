@@ -274,9 +274,9 @@ fn report(rows: &[(&str, Cells)]) -> bool {
 }
 
 const LEGEND: &str = "\
-    lint: `lib` is our library, `libs` the drop-ins too, `all` the tests and examples of all three \
-    (those of Windows are linted by the lane `wine`); link: a program that calls everything, and the \
-    contract's tests";
+    lint: `lib` is our library, `libs` the drop-ins too, `all` the examples and tests of all three \
+    (but for those with loom, TLS and WebSockets; Windows' are linted by the lane `wine`); link: a \
+    program that calls everything, and the contract's tests";
 
 struct Machine {
     workspace: PathBuf,

@@ -11,8 +11,8 @@ use anypoll::{Backend, Conditions, Events, Interest, Mode, Poller, Registered, T
 use socket2::{Domain, Socket, Type};
 
 use crate::support::{
-    LINUX, MODES, PATIENCE, Stream, both, empty, expect_nothing, fill, look, on_every_backend,
-    pipe, pipelines, poller, stream_pair, subjects, tcp_listener, tcp_pair, udp_pair, wait_for,
+    MODES, PATIENCE, Stream, both, empty, expect_nothing, fill, look, on_every_backend, pipe,
+    pipelines, poller, stream_pair, subjects, tcp_listener, tcp_pair, udp_pair, wait_for,
 };
 
 on_every_backend! {
@@ -227,7 +227,7 @@ fn edge_with_connect(backend: Backend) {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_nonblocking(true).unwrap();
     let socket = poller.register(socket, Token(1), Interest::WRITABLE, Mode::Edge).unwrap();
-    if LINUX {
+    if crate::support::LINUX {
         wait_for(&poller, &[1]);
     } else {
         look(&poller);
