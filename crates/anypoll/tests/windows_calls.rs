@@ -178,8 +178,10 @@ fn as_many_as_are_promised() {
 /// A call that the log shows, and that does nothing: no function has such a name.
 fn mark(operation: &str) {
     let name = CString::new(format!("{MARK}{operation}")).unwrap();
-    // SAFETY: the name ends with a zero, and the program itself is always loaded.
-    unsafe { GetProcAddress(GetModuleHandleW(ptr::null()), name.as_ptr().cast()) };
+    // SAFETY: of no name it gives the program itself, which is always loaded.
+    let program = unsafe { GetModuleHandleW(ptr::null()) };
+    // SAFETY: the name ends with a zero.
+    unsafe { GetProcAddress(program, name.as_ptr().cast()) };
 }
 
 fn during<T>(operation: &str, run: impl FnOnce() -> T) -> T {

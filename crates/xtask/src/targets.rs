@@ -74,6 +74,18 @@ enum Run {
 
 const ALL: Lint =
     Lint { name: "all", ours: &["--all-targets"], drop_ins: Some(&["--all-targets"]) };
+/// Some examples are about what only a Unix has.
+const WINDOWS: Lint = Lint {
+    ours: &[
+        "--lib",
+        "--tests",
+        "--example=executor",
+        "--example=http_server",
+        "--example=resp_*",
+        "--example=tour",
+    ],
+    ..ALL
+};
 const LIBRARY: Lint =
     Lint { name: "lib", ours: &["--lib", "--features", "channel,net"], drop_ins: None };
 const LIBRARIES: Lint =
@@ -109,8 +121,8 @@ const TARGETS: &[Target] = &[
     Target::new("x86_64-unknown-dragonfly", ALL).built(),
     Target::new("x86_64-unknown-illumos", ALL),
     Target::new("x86_64-pc-solaris", ALL).built(),
-    Target::new("x86_64-pc-windows-gnu", LIBRARIES).run(Run::Wine),
-    Target::new("x86_64-pc-windows-msvc", LIBRARIES),
+    Target::new("x86_64-pc-windows-gnu", WINDOWS).run(Run::Wine),
+    Target::new("x86_64-pc-windows-msvc", WINDOWS),
     Target::new("wasm32-wasip1", NO_SOCKET2).run(Run::Wasm),
     Target::new("wasm32-wasip2", LIBRARIES).run(Run::Wasm),
     Target::new("aarch64-linux-android", ALL),
@@ -275,7 +287,7 @@ fn report(rows: &[(&str, Cells)]) -> bool {
 
 const LEGEND: &str = "\
     lint: `lib` is our library, `libs` the drop-ins too, `all` the examples and tests of all three \
-    (but for those with loom, TLS and WebSockets; Windows' are linted by the lane `wine`); link: a \
+    (but for those with loom, TLS and WebSockets, and on Windows for Unix' examples); link: a \
     program that calls everything, and the contract's tests";
 
 struct Machine {
