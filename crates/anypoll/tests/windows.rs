@@ -21,10 +21,12 @@ use std::time::Duration;
 
 use anypoll::os::windows::{ChildPipe, Waitable};
 use anypoll::{
-    Backend, Conditions, Events, Interest, Mode, Poller, Registered, Source, Token, net, process,
+    Backend, Conditions, Event, Events, Interest, Mode, Poller, Registered, Source, Token, net,
+    process,
 };
 use socket2::{Domain, SockAddr, Socket, Type};
 use support::{MODES, PATIENCE};
+use windows_sys::Win32::Networking::WinSock::WSAEAFNOSUPPORT;
 use windows_sys::Win32::System::Threading::{
     CreateEventW, CreateMutexW, CreateSemaphoreW, ResetEvent, SetEvent,
 };
@@ -457,25 +459,41 @@ fn a_refused_connect() {
 /// Where the system has them: Wine 8 does not.
 #[test]
 fn unix_sockets() {
-    let Ok(listener) = Socket::new(Domain::UNIX, Type::STREAM, None) else {
-        return println!("skipped: this system has no Unix sockets");
+    let listener = match Socket::new(Domain::UNIX, Type::STREAM, None) {
+        Err(error) if error.raw_os_error() == Some(WSAEAFNOSUPPORT) => {
+            return println!("skipped: this system has no Unix sockets");
+        }
+        listener => listener.unwrap(),
     };
     let path = std::env::temp_dir().join(format!("anypoll-{}", std::process::id()));
     let address = SockAddr::unix(&path).unwrap();
     listener.bind(&address).unwrap();
     listener.listen(1).unwrap();
-    let poller = Poller::new().unwrap();
-    let listener = poller.register(listener, Token(1), Interest::READABLE, Mode::Level).unwrap();
-    assert_eq!(look(&poller), []);
-    let client = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
-    client.connect(&address).unwrap();
-    assert_eq!(wait(&poller), [READ]);
-    let (stream, _) = listener.get_ref().accept().unwrap();
-    drop(listener);
-    let mut stream = poller.register(stream, Token(1), Interest::READABLE, Mode::Level).unwrap();
-    client.send(b"x").unwrap();
-    assert_eq!(wait(&poller), [READ]);
-    assert_eq!(stream.read(&mut [0; 9]).unwrap(), 1);
-    assert_eq!(look(&poller), []);
+    for mode in MODES {
+        let poller = Poller::new().unwrap();
+        let listener = poller.register(&listener, Token(1), Interest::READABLE, mode).unwrap();
+        assert_eq!(look(&poller), []);
+        let client = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        client.connect(&address).unwrap();
+        assert_eq!(wait(&poller), [READ]);
+        let (stream, _) = listener.get_ref().accept().unwrap();
+        drop(listener);
+        stream.set_nonblocking(true).unwrap();
+        let mut stream = poller.register(stream, Token(1), Interest::READABLE, mode).unwrap();
+        for _ in 0..2 {
+            client.send(b"x").unwrap();
+            assert_eq!(wait(&poller), [READ]);
+            assert_eq!(stream.read(&mut [0; 9]).unwrap(), 1);
+            assert_eq!(stream.read(&mut [0; 9]).unwrap_err().kind(), ErrorKind::WouldBlock);
+            assert_eq!(look(&poller), []);
+            if mode == Mode::Oneshot {
+                stream.set_interest(Interest::READABLE).unwrap();
+            }
+        }
+        drop(client);
+        let [(Token(1), shown)] = wait(&poller)[..] else { panic!("{mode:?}: no end is told") };
+        assert!(Event::new(Token(1), shown).is_read_closed(), "{mode:?}: {shown:?}");
+        assert_eq!(stream.read(&mut [0; 9]).unwrap(), 0);
+    }
     std::fs::remove_file(path).unwrap();
 }
