@@ -15,8 +15,8 @@ use crate::sys::{self, OwnedHandle};
 /// On Linux it is a pidfd ([pidfd_open(2)]), on macOS and the BSDs a kqueue of its own, on Windows
 /// the handle of the process. Where there is none of these (Linux before 5.3, a sandbox that forbids
 /// it, other Unixes) a thread of its own sleeps in [waitid(2)] until the child has exited, also if
-/// the `Exit` was dropped before; on Linux it sleeps there when [`of`](Self::of) returns, and
-/// elsewhere do not wait for the child yourself before its exit was told. `SIGCHLD` is left to the
+/// the `Exit` was dropped before; on Linux it sleeps there when [`of`](Self::of) returns, as
+/// far as `/proc` tells; elsewhere do not wait for the child yourself before its exit was told. `SIGCHLD` is left to the
 /// program, and may be ignored.
 ///
 /// ```
