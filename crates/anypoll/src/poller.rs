@@ -47,8 +47,8 @@ impl Kernel for Inner {
         self.selector.wait(events, limit, timeout)
     }
 
-    fn notify(&self) {
-        self.selector.notify();
+    fn notify(&self) -> bool {
+        self.selector.notify()
     }
 }
 

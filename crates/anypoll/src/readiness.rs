@@ -47,8 +47,9 @@ pub(crate) trait Kernel {
     fn wait(&self, events: &mut Vec<Self::Event>, limit: usize, timeout: Timeout)
     -> io::Result<()>;
 
-    /// Makes a `wait` that runs or comes return with a notice. Safe in a signal handler.
-    fn notify(&self);
+    /// Makes a `wait` that runs or comes return with a notice, unless the kernel refuses (`false`).
+    /// Safe in a signal handler.
+    fn notify(&self) -> bool;
 }
 
 /// Whether a slot is done once it was reported.
@@ -281,8 +282,9 @@ impl<E: Record> Readiness<E> {
 
     #[cold]
     fn notify(&self, kernel: &(impl Kernel + ?Sized)) {
-        if !self.notified.load(SeqCst) && !self.notified.swap(true, SeqCst) {
-            kernel.notify();
+        let none_is_sent = !self.notified.load(SeqCst) && !self.notified.swap(true, SeqCst);
+        if none_is_sent && !kernel.notify() {
+            // Whoever wakes next may fare better.
         }
     }
 

@@ -119,9 +119,10 @@ impl Kernel for Notices {
         Ok(())
     }
 
-    fn notify(&self) {
+    fn notify(&self) -> bool {
         *self.given.lock().unwrap() = true;
         self.changed.notify_one();
+        true
     }
 }
 

@@ -56,7 +56,7 @@ pub(super) trait Port: Debug + Send + Sync {
         timeout: Timeout,
     ) -> io::Result<()>;
 
-    fn notify(&self);
+    fn notify(&self) -> bool;
 
     #[cfg(windows)]
     fn as_kernel(&self) -> std::os::windows::io::BorrowedHandle<'_>;
@@ -304,8 +304,8 @@ impl<P: Port> Kernel for Completion<P> {
         result.and(flushed)
     }
 
-    fn notify(&self) {
-        self.port.notify();
+    fn notify(&self) -> bool {
+        self.port.notify()
     }
 }
 

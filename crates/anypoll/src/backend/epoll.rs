@@ -159,9 +159,9 @@ impl Kernel for Epoll {
         unsafe { extend(events, count) }
     }
 
-    fn notify(&self) {
+    fn notify(&self) -> bool {
         // The only error would be a full counter, after 2^64 notices.
-        let _ = rustix::io::write(&self.notice, &1_u64.to_ne_bytes());
+        rustix::io::write(&self.notice, &1_u64.to_ne_bytes()).is_ok()
     }
 }
 

@@ -52,9 +52,9 @@ impl Port {
         self.asked.lock().expect("nothing panics while it holds this lock")
     }
 
-    fn send(&self, number: usize) {
-        // It fails when too much is under way already: then whoever waits wakes up anyway.
-        let _ = port::send(&self.port, 0, ptr::without_provenance_mut(number));
+    /// It fails when too much is under way already: then whoever waits wakes up anyway.
+    fn send(&self, number: usize) -> bool {
+        port::send(&self.port, 0, ptr::without_provenance_mut(number)).is_ok()
     }
 }
 
@@ -124,7 +124,7 @@ impl Manners for Port {
         Ok(())
     }
 
-    fn notify(&self) {
-        self.send(NOTICE);
+    fn notify(&self) -> bool {
+        self.send(NOTICE)
     }
 }

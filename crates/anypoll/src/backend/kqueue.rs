@@ -501,13 +501,14 @@ impl Kernel for Kqueue {
         Ok(())
     }
 
-    fn notify(&self) {
+    fn notify(&self) -> bool {
         if let Some(pipe) = &self.pipe {
-            return pipe.signal.give();
+            pipe.signal.give();
+            return true;
         }
         // Without EV_ADD, which would make the filter forget that it clears itself.
         let mut trigger = Record::notice();
         trigger.0.fflags = libc::NOTE_TRIGGER;
-        let _ = kevent(&self.kqueue, &[trigger], &mut [], Timeout::ZERO);
+        kevent(&self.kqueue, &[trigger], &mut [], Timeout::ZERO).is_ok()
     }
 }

@@ -266,7 +266,8 @@ impl Kernel for Poll {
         result
     }
 
-    fn notify(&self) {
+    fn notify(&self) -> bool {
         self.notice.give();
+        true
     }
 }

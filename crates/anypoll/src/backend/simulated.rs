@@ -156,7 +156,8 @@ impl Manners for Port {
         Ok(())
     }
 
-    fn notify(&self) {
+    fn notify(&self) -> bool {
         signal(&self.notice);
+        true
     }
 }

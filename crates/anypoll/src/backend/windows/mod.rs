@@ -222,9 +222,8 @@ impl Manners for Port {
         Ok(())
     }
 
-    fn notify(&self) {
-        // Fails only without memory in the kernel; the next one may fare better.
-        let _ = self.iocp.post(NOTICE, ptr::null());
+    fn notify(&self) -> bool {
+        self.iocp.post(NOTICE, ptr::null()).is_ok()
     }
 
     fn as_kernel(&self) -> BorrowedHandle<'_> {
