@@ -19,6 +19,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Debug;
 use std::io;
+use std::mem;
 use std::sync::{Mutex, MutexGuard};
 
 use super::arming::Arming;
@@ -120,7 +121,7 @@ impl<P: Port> Completion<P> {
     /// Something about the object is other than what was asked.
     fn changed(&self, state: &mut State<P::Operation>, key: Key) -> io::Result<()> {
         if let Some(object) = state.sources.get_mut(key) {
-            if !std::mem::replace(&mut object.extra.listed, true) {
+            if !mem::replace(&mut object.extra.listed, true) {
                 state.changed.push_back(key);
             }
         }
@@ -199,7 +200,7 @@ impl<P: Port> Completion<P> {
         object.extra.question = Question::Idle;
         let report = object.arming.report(conditions);
         let event = report.map(|conditions| Event::new(object.token, conditions));
-        if object.arming.wanted().is_some() && !std::mem::replace(&mut object.extra.listed, true) {
+        if object.arming.wanted().is_some() && !mem::replace(&mut object.extra.listed, true) {
             state.changed.push_back(key);
         }
         event
@@ -236,11 +237,15 @@ impl<P: Port> Selector for Completion<P> {
     ) -> io::Result<()> {
         let mut state = self.lock();
         let key = state.sources.find(handle)?;
-        if let Some(object) = state.sources.get_mut(key) {
-            object.token = token;
-            object.arming = Arming::new(interest, mode);
-        }
-        self.changed(&mut state, key)
+        let mut asked = (token, Arming::new(interest, mode));
+        let mut exchange = |state: &mut State<_>| {
+            if let Some(object) = state.sources.get_mut(key) {
+                mem::swap(&mut object.token, &mut asked.0);
+                mem::swap(&mut object.arming, &mut asked.1);
+            }
+        };
+        exchange(&mut state);
+        self.changed(&mut state, key).inspect_err(|_| exchange(&mut state))
     }
 
     fn remove(&self, handle: Handle<'_>) -> io::Result<()> {
@@ -322,7 +327,7 @@ impl<P: Port> Drop for Completion<P> {
             match self.port.dequeue(&mut batch, 64, Timeout::FOREVER) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => {
                     // Nothing more can be learned, so leak what is still in use.
-                    std::mem::forget(std::mem::take(&mut state.orphans));
+                    mem::forget(mem::take(&mut state.orphans));
                 }
                 _ => {}
             }
