@@ -285,6 +285,7 @@ impl<E: Record> Readiness<E> {
         let none_is_sent = !self.notified.load(SeqCst) && !self.notified.swap(true, SeqCst);
         if none_is_sent && !kernel.notify() {
             // Whoever wakes next may fare better.
+            self.notified.store(false, SeqCst);
         }
     }
 
