@@ -133,7 +133,8 @@
 //!
 //! There is no module for them, since none is needed: [signal-hook]'s `low_level::pipe` writes to
 //! one end of a `UnixStream::pair`, and the other end is registered as any socket. Who writes a
-//! handler of their own may call [`Waker::wake`] in it.
+//! handler of their own may call [`Waker::wake`] in it. Windows has none: what is told of Ctrl-C runs
+//! in a thread of its own, which may wake.
 //!
 //! ```
 //! # #[cfg(unix)] {
