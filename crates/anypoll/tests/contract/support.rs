@@ -18,7 +18,7 @@ use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 #[cfg(unix)]
 use std::path::PathBuf;
 use std::process;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 #[cfg(unix)]
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
@@ -265,6 +265,21 @@ pub(crate) fn within_patience(run: impl FnOnce() + Send + 'static) {
     }
 }
 
+/// Starts a program.
+pub(crate) fn start(command: &mut Command) -> Child {
+    /// Wine's answer if a process has ended before it was set up.
+    const ERROR_INTERNAL_ERROR: i32 = 1359;
+    let mut child = None;
+    eventually(|| match command.spawn() {
+        Err(error) if cfg!(windows) && error.raw_os_error() == Some(ERROR_INTERNAL_ERROR) => false,
+        started => {
+            child = Some(started.unwrap());
+            true
+        }
+    });
+    child.unwrap()
+}
+
 /// Runs the body of a test in a process of its own, for what belongs to the process: its
 /// descriptors and its limits. `module` is `module_path!()`, `test` the function's name.
 pub(crate) fn alone(backend: Backend, module: &str, test: &str, body: impl FnOnce()) {
@@ -282,7 +297,9 @@ pub(crate) fn alone(backend: Backend, module: &str, test: &str, body: impl FnOnc
         child = Command::new(words.next().unwrap());
         child.args(words).arg(this);
     }
-    let child = child.args(["--exact", &name, "--nocapture"]).env(CHILD, "").output().unwrap();
+    child.args(["--exact", &name, "--nocapture"]).env(CHILD, "");
+    child.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = start(&mut child).wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&child.stdout) + String::from_utf8_lossy(&child.stderr);
     assert!(child.status.success() && said.contains("1 passed"), "{name}:\n{said}");
 }

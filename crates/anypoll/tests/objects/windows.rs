@@ -15,7 +15,7 @@ use std::{mem, process, ptr, thread};
 
 use anypoll::os::windows::{ChildPipe, NamedPipe, Waitable};
 use anypoll::{Interest, Source};
-use windows_sys::Win32::Foundation::{ERROR_INTERNAL_ERROR, HANDLE};
+use windows_sys::Win32::Foundation::HANDLE;
 use windows_sys::Win32::System::Console::{
     COORD, ClosePseudoConsole, CreatePseudoConsole, FlushConsoleInputBuffer,
     GetNumberOfConsoleInputEvents, INPUT_RECORD, INPUT_RECORD_0, KEY_EVENT, KEY_EVENT_RECORD,
@@ -29,7 +29,7 @@ use windows_sys::Win32::System::Threading::{
     UpdateProcThreadAttribute, WaitForSingleObject,
 };
 
-use super::support::{eventually, tcp_pair};
+use super::support::{start, tcp_pair};
 use super::{DONE, End, KERNEL, Owned, Place, REFUSED, ROW, Row, Run, Site, TOKEN, own_address};
 
 pub(super) const NAME: &str = "Windows";
@@ -124,16 +124,7 @@ fn echo(to: &str) -> Child {
     let mut command = Command::new(env::current_exe().unwrap());
     command.args(["--exact", "system::a_child_that_echoes", "--nocapture"]).env(ECHO, to);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = None;
-    eventually(|| match command.spawn() {
-        // Wine's answer if a process has died before it was set up, as on a machine that is very busy.
-        Err(error) if error.raw_os_error() == Some(ERROR_INTERNAL_ERROR.cast_signed()) => false,
-        started => {
-            child = Some(started.unwrap());
-            true
-        }
-    });
-    child.unwrap()
+    start(&mut command)
 }
 
 #[test]
