@@ -82,7 +82,7 @@ fn start(socket: Socket, to: &SockAddr) -> io::Result<Socket> {
 /// # Errors
 ///
 /// Why it failed, which the socket says once. From then on, and for a socket whose connection both
-/// sides have ended or that was never to be connected,
+/// sides have ended or that was never to be connected (but for a listener, which is `false`),
 /// [`NotConnected`](io::ErrorKind::NotConnected). (On Windows it may say it again, and `false` may
 /// mean any of these; on other systems than Linux the last.)
 pub fn connected(stream: &(impl Source + ?Sized)) -> io::Result<bool> {

@@ -20,6 +20,7 @@ on_every_backend! {
     by_the_best_means
     #[cfg(target_os = "linux")] by_a_thread
     #[cfg(target_os = "linux")] the_thread_is_there_before_the_child_can_go
+    #[cfg(target_os = "linux")] as_many_descriptors_as_it_takes
     #[cfg(target_os = "linux")] sigchld_is_the_programs
 }
 
@@ -34,18 +35,23 @@ fn by_the_best_means(backend: Backend) {
 }
 
 #[cfg(target_os = "linux")]
-use on_linux::{by_a_thread, sigchld_is_the_programs, the_thread_is_there_before_the_child_can_go};
+use on_linux::{
+    as_many_descriptors_as_it_takes, by_a_thread, sigchld_is_the_programs,
+    the_thread_is_there_before_the_child_can_go,
+};
 
 #[cfg(target_os = "linux")]
 mod on_linux {
     use std::fs;
-    use std::io::Read;
+    use std::io::{self, Read};
+    use std::iter;
     use std::os::fd::{AsFd, AsRawFd};
     use std::os::unix::net::UnixStream;
     use std::thread;
 
     use anypoll::process::Exit;
     use anypoll::{Backend, Interest, Mode, Token};
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
     use super::support::{alone, poller, wait_for};
     use super::{child, every_way, seen_when_it_comes};
@@ -81,6 +87,26 @@ mod on_linux {
             }
             for mut child in children {
                 drop(child.stdin.take());
+                child.wait().unwrap();
+            }
+        });
+    }
+
+    /// Two for the pipe, and one to see that the thread sleeps: with fewer it is an error.
+    pub(crate) fn as_many_descriptors_as_it_takes(backend: Backend) {
+        alone(backend, "process", "as_many_descriptors_as_it_takes", || {
+            forbid_pidfd_open();
+            let old = getrlimit(Resource::Nofile);
+            setrlimit(Resource::Nofile, Rlimit { current: Some(64), ..old }).unwrap();
+            for free in 0..4 {
+                let mut child = child(0);
+                let another = || io::stdin().as_fd().try_clone_to_owned().ok();
+                let mut taken: Vec<_> = iter::from_fn(another).collect();
+                taken.truncate(taken.len() - free);
+                let exit = Exit::of(&mut child);
+                let error = exit.as_ref().err().and_then(io::Error::raw_os_error);
+                assert_eq!(error, (free < 3).then_some(libc::EMFILE), "{free} are free");
+                drop((taken, child.stdin.take()));
                 child.wait().unwrap();
             }
         });

@@ -1,11 +1,11 @@
 //! Unix: the exit of a child as a descriptor.
 
-use std::fs;
+use std::fs::File;
 use std::io::{self, PipeWriter};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::FileExt;
 use std::process::Child;
-use std::sync::{Arc, OnceLock};
+use std::sync::mpsc;
 use std::thread;
 
 use super::fit;
@@ -31,22 +31,29 @@ pub(crate) fn exit_of(child: &mut Child) -> io::Result<OwnedFd> {
         return exit;
     }
     let (reader, writer) = io::pipe()?;
-    let stat = Arc::new(OnceLock::new());
-    thread::Builder::new().name("anypoll-exit".into()).spawn({
-        let stat = stat.clone();
-        move || {
-            let _ = stat.set(own_stat());
-            close_after_exit(id, writer);
-        }
+    let (tell, told) = mpsc::sync_channel(1);
+    thread::Builder::new().name("anypoll-exit".into()).spawn(move || {
+        // What it needs to be seen is opened before it sleeps: later there may be no descriptor left.
+        let _ = tell.send(File::open("/proc/thread-self/stat"));
+        drop(tell);
+        close_after_exit(id, writer);
     })?;
     // Once it sleeps in its call, that is for this child. Before, the child could be waited for, and
     // its number be given to another.
-    let stat = stat.wait();
-    for _ in 0..LOOKS {
-        if is_asleep(stat) {
-            break;
+    match told.recv() {
+        Ok(Ok(stat)) => {
+            for _ in 0..LOOKS {
+                if is_asleep(&stat) {
+                    break;
+                }
+                thread::yield_now();
+            }
         }
-        thread::yield_now();
+        Ok(Err(error)) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
+            return Err(error);
+        }
+        // There is nothing to look at: see the documentation of `process::Exit`.
+        _ => {}
     }
     Ok(reader.into())
 }
@@ -54,17 +61,16 @@ pub(crate) fn exit_of(child: &mut Child) -> io::Result<OwnedFd> {
 /// Far more than it takes, for a kernel that does not say when a thread sleeps.
 const LOOKS: usize = 100_000;
 
-/// Where the kernel says what this thread does: [proc_pid_stat(5)].
+/// By the third word of [proc_pid_stat(5)]. Only of a thread that has ended it cannot be read.
 ///
 /// [proc_pid_stat(5)]: https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
-fn own_stat() -> Option<PathBuf> {
-    Some(Path::new("/proc").join(fs::read_link("/proc/thread-self").ok()?).join("stat"))
-}
-
-/// What cannot be seen, such as a thread that has ended, is taken for granted.
-fn is_asleep(stat: &Option<PathBuf>) -> bool {
-    let stat = stat.as_ref().and_then(|stat| fs::read_to_string(stat).ok());
-    stat.is_none_or(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('S')))
+fn is_asleep(stat: &File) -> bool {
+    let mut line = [0; 64];
+    stat.read_at(&mut line, 0).map_or(true, |length| {
+        // The second word is the name, in parentheses.
+        let after = line[..length].iter().rposition(|byte| *byte == b')');
+        after.is_some_and(|at| line[at..].starts_with(b") S"))
+    })
 }
 
 /// Leaves the zombie to the program. Any failure but a signal means that it is gone already.

@@ -30,8 +30,8 @@ pub(crate) fn socket(fd: BorrowedFd<'_>) -> io::Result<BorrowedFd<'_>> {
     Ok(fd)
 }
 
-/// Of a socket that is not connected: whether it is being connected. All others are writable, or
-/// have hung up.
+/// Of a socket that is not connected: whether it is being connected. All others but listeners are
+/// writable, or have hung up.
 #[cfg(feature = "net")]
 pub(crate) fn is_pending(fd: BorrowedFd<'_>) -> io::Result<bool> {
     let mut fds = [libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLOUT, revents: 0 }];
