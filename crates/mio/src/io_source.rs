@@ -72,7 +72,6 @@ impl<S: anypoll::Source> IoSource<S> {
     }
 
     /// A would-block is the news.
-    #[cold]
     pub(crate) fn rearm(&self, direction: anypoll::Interest) {
         if let Some(poller) = &self.poller {
             // Not being registered any more is no error, and a failed change is tried again by the

@@ -1,6 +1,9 @@
 //! Windows: sockets, events of one's own making, and what is waited for by its handle.
 #![cfg(windows)]
 
+#[path = "../../anypoll/tests/contract/asleep/windows.rs"]
+mod asleep;
+
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::windows::io::{
@@ -9,6 +12,7 @@ use std::os::windows::io::{
 use std::process::{Child, Command};
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -111,9 +115,17 @@ fn changes_are_seen_by_a_running_wait() {
     // SAFETY: it is closed after the last wait.
     unsafe { poller.add_with_mode(&a, Event::none(1), PollMode::Level) }.unwrap();
     thread::scope(|scope| {
-        let waiter = scope.spawn(|| wait(&poller, PATIENCE));
-        // Whether it sleeps already cannot be seen.
-        thread::sleep(Duration::from_millis(20));
+        let (tell, told) = mpsc::channel();
+        let waiting = &poller;
+        let waiter = scope.spawn(move || {
+            tell.send(asleep::this_thread()).unwrap();
+            wait(waiting, PATIENCE)
+        });
+        let thread = told.recv().unwrap();
+        while !asleep::is_asleep(&thread) {
+            assert!(!waiter.is_finished(), "nothing has happened yet");
+            thread::yield_now();
+        }
         poller.modify(&a, Event::writable(2)).unwrap();
         assert_eq!(waiter.join().unwrap(), [Event::writable(2)]);
     });

@@ -6,7 +6,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::windows::ffi::OsStrExt;
 use std::os::windows::io::{
-    AsHandle, AsRawHandle, AsSocket, HandleOrNull, IntoRawHandle, OwnedHandle, OwnedSocket,
+    AsHandle, AsRawHandle, AsSocket, BorrowedSocket, HandleOrNull, IntoRawHandle, OwnedHandle,
+    OwnedSocket,
 };
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -313,7 +314,8 @@ pub(super) const ROWS: &[Row] = &[
             let (mut peer, ours) = tcp_pair();
             ours.set_nonblocking(true).unwrap();
             let ours = &*Box::leak(Box::new(ours));
-            site.watch_and(Arc::new(Box::new(ours.as_socket())), Interest::READABLE, move |_| {
+            let lent: &BorrowedSocket<'_> = Box::leak(Box::new(ours.as_socket()));
+            site.watch_and(Arc::new(Box::new(lent)), Interest::READABLE, move |_| {
                 assert_ne!((&*ours).read(&mut [0; 128])?, 0);
                 Ok(())
             })
@@ -343,7 +345,7 @@ pub(super) const ROWS: &[Row] = &[
         ..KERNEL
     },
     Row {
-        object: "`OwnedHandle`, `BorrowedHandle<'_>`: an event, by `Waitable`",
+        object: "`Arc<OwnedHandle>`, an event, by `Waitable`",
         ready: "being signalled",
         used_up: "resetting it",
         note: "A wait takes an auto-reset one, a semaphore and a timer, and so does a report.",
