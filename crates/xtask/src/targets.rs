@@ -408,8 +408,11 @@ impl Machine {
         if done {
             return Ok(Cell::Passed(words(&text)));
         }
-        let first = text.lines().find(|line| line.starts_with("error") || line.contains("FAILED"));
-        Ok(Cell::Failed(format!("{} ({})", first.unwrap_or("see the log"), path.display())))
+        let lines: Vec<_> = text.lines().collect();
+        let is_cause = |line: &&&str| line.starts_with("error") || line.contains("FAILED");
+        let first = lines.iter().find(is_cause).unwrap_or(&"no error is named");
+        let end = lines[lines.len().saturating_sub(20)..].join("\n    ");
+        Ok(Cell::Failed(format!("{first}\n  {} ends with\n    {end}", path.display())))
     }
 
     fn lint(&self, target: &Target) -> Result<Cell> {

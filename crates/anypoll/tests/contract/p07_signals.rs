@@ -92,6 +92,10 @@ fn under_signals<T: Send>(
             assert!(start.elapsed() < PATIENCE, "signals keep the wait from its end");
             // SAFETY: the thread was not joined.
             unsafe { libc::pthread_kill(target.thread.get().unwrap().0, libc::SIGUSR1) };
+            // The handler here takes as long as the handler there, so that the other thread comes
+            // further between two signals.
+            // SAFETY: the handler does nothing here but keep `errno`.
+            unsafe { libc::raise(libc::SIGUSR1) };
             meanwhile();
             thread::yield_now();
         }
