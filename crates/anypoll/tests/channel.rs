@@ -1,5 +1,7 @@
 //! The channel: messages, ends, and how both are told, on every backend.
 
+#![cfg(any(unix, windows))]
+
 #[path = "contract/support.rs"]
 #[allow(dead_code, unused_imports, reason = "shared with the contract's tests")]
 mod support;

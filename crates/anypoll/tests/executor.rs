@@ -1,5 +1,7 @@
 //! The example of an async executor, with clients that talk all at once, on every backend.
 
+#![cfg(any(unix, windows))]
+
 #[path = "../examples/executor/main.rs"]
 #[allow(dead_code, reason = "a test has no main")]
 mod executor;

@@ -5,6 +5,8 @@
 //! Under Wine a program of the system beneath can be started, but not waited for. So there
 //! `.ci/protocols` runs the clients: a line names each, another answers with its status.
 
+#![cfg(any(unix, windows))]
+
 #[path = "contract/support.rs"]
 #[allow(dead_code, unused_imports, reason = "shared with the contract's tests")]
 mod support;

@@ -1,5 +1,7 @@
 //! Timers against a sorted list, and their allocations.
 
+#![cfg(any(unix, windows))]
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::time::{Duration, Instant};

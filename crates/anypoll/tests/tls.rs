@@ -1,6 +1,8 @@
 //! Both ends of a TLS connection on one thread, over `Registered<TcpStream>`, in edge and level
 //! mode, on every backend.
 
+#![cfg(any(unix, windows))]
+
 #[path = "contract/support.rs"]
 #[allow(dead_code, unused_imports, reason = "shared with the contract's tests")]
 mod support;

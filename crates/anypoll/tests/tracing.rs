@@ -1,5 +1,7 @@
 //! What the feature `tracing` tells: `cargo test --features tracing --test tracing`.
 
+#![cfg(any(unix, windows))]
+
 use std::fmt::{Debug, Write};
 use std::net::UdpSocket;
 use std::sync::{Arc, Mutex};

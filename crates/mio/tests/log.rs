@@ -1,5 +1,7 @@
 //! With the feature `log`, what is registered is said.
 
+#![cfg(any(unix, windows))]
+
 use std::sync::Mutex;
 
 use mio::net::UdpSocket;

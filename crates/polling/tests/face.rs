@@ -1,5 +1,7 @@
 //! The public face, as programs that were written for polling use it: it compiles.
 
+#![cfg(any(unix, windows))]
+
 use std::collections::HashSet;
 use std::fmt::Debug;
 use std::io;
@@ -32,8 +34,8 @@ fn types_have_the_traits() {
     events::<Events>();
     fn debug<T: Debug>() {}
     debug::<Poller>();
-    // An event port cannot be watched.
-    #[cfg(not(any(target_os = "illumos", target_os = "solaris")))]
+    // An event port cannot be watched, and poll(2) has nothing to watch.
+    #[cfg(not(any(target_os = "haiku", target_os = "illumos", target_os = "solaris")))]
     {
         #[cfg(unix)]
         fn handle<T: std::os::fd::AsFd + std::os::fd::AsRawFd>() {}
@@ -73,7 +75,7 @@ fn sources_are_whatever_has_a_descriptor() {
     assert_eq!(raw(&socket.source()), raw(&socket));
     #[cfg(unix)]
     raw_source::<&Raw>();
-    #[cfg(all(unix, not(any(target_os = "illumos", target_os = "solaris"))))]
+    #[cfg(all(unix, not(any(target_os = "haiku", target_os = "illumos", target_os = "solaris"))))]
     {
         raw_source::<&Poller>();
         source::<&Poller>();

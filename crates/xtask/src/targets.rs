@@ -86,12 +86,16 @@ const WINDOWS: Lint = Lint {
     ],
     ..ALL
 };
-const LIBRARY: Lint =
-    Lint { name: "lib", ours: &["--lib", "--features", "channel,net"], drop_ins: None };
-const LIBRARIES: Lint =
-    Lint { name: "libs", drop_ins: Some(&["--lib", "--features", "net,os-ext"]), ..LIBRARY };
+/// There are no children and no signals.
+const WASI: Lint = Lint {
+    ours: &["--lib", "--tests", "--example=executor", "--example=resp_*", "--features=channel,net"],
+    drop_ins: Some(&["--all-targets", "--features=net,os-ext"]),
+    ..ALL
+};
 /// socket2 does not know the system.
-const NO_SOCKET2: Lint = Lint { ours: &["--lib", "--features", "channel"], ..LIBRARY };
+const NO_SOCKET2: Lint = Lint { ours: &["--lib", "--tests", "--features=channel"], ..ALL };
+const LIBRARY: Lint =
+    Lint { name: "lib", ours: &["--lib", "--features=channel,net"], drop_ins: None };
 
 impl Target {
     const fn new(triple: &'static str, lint: Lint) -> Self {
@@ -124,11 +128,11 @@ const TARGETS: &[Target] = &[
     Target::new("x86_64-pc-windows-gnu", WINDOWS).run(Run::Wine),
     Target::new("x86_64-pc-windows-msvc", WINDOWS),
     Target::new("wasm32-wasip1", NO_SOCKET2).run(Run::Wasm),
-    Target::new("wasm32-wasip2", LIBRARIES).run(Run::Wasm),
+    Target::new("wasm32-wasip2", WASI).run(Run::Wasm),
     Target::new("aarch64-linux-android", ALL),
     Target::new("x86_64-unknown-fuchsia", LIBRARY),
     Target::new("x86_64-unknown-redox", LIBRARY),
-    Target::new("x86_64-unknown-haiku", LIBRARY).built(),
+    Target::new("x86_64-unknown-haiku", ALL).built(),
     Target::new("x86_64-unknown-hermit", NO_SOCKET2).built(),
     Target::new("riscv32imc-esp-espidf", LIBRARY).built(),
     Target::new("x86_64-unknown-linux-musl", ALL).run(Run::Tests {
@@ -162,6 +166,11 @@ const LANES: [&str; 6] = ["lint", "link", "run", "kernel", "wasm", "wine"];
 /// The tests that are run: those that need neither strace nor a real processor.
 const TESTS: &[&str] =
     &["channel", "contract", "epoll_fallback", "executor", "net", "process", "timers"];
+
+/// Stands in for C's compiler and its librarian where nothing is linked.
+const NO_COMPILER: &str = r#"#!/bin/sh
+for arg; do case $arg in *.a | *.lib) echo '!<arch>' >"${arg#-out:}" ;; esac; done
+"#;
 
 /// What tests depend on that is in C or takes long to build, and those tests.
 const LONG_TO_BUILD: [&str; 4] = ["loom", "rcgen", "rustls", "tungstenite"];
@@ -287,9 +296,9 @@ fn report(rows: &[(&str, Cells)]) -> bool {
 }
 
 const LEGEND: &str = "\
-    lint: `lib` is our library, `libs` the drop-ins too, `all` the examples and tests of all three \
-    (but for those with loom, TLS and WebSockets, and on Windows for Unix' examples); link: a \
-    program that calls everything, and the contract's tests";
+    lint: `all` is the library and the drop-ins with their tests and examples (but for examples of \
+    what the system has not), `lib` our library alone; link: a program that calls everything, and \
+    the contract's tests";
 
 struct Machine {
     workspace: PathBuf,
@@ -380,7 +389,13 @@ impl Machine {
         cargo.current_dir(folder).env("CARGO_TARGET_DIR", &self.build);
         cargo.args([subcommand, "--quiet", "--target", target.triple]);
         if target.std == Std::Source {
-            cargo.env("RUSTC_BOOTSTRAP", "1").arg("-Zbuild-std=std,panic_unwind,test");
+            cargo.env("RUSTC_BOOTSTRAP", "1").arg("-Zbuild-std=std,panic_abort,panic_unwind,test");
+        }
+        if let Some(zig) = target.zig {
+            // The same in every lane, so that a standard library is built once.
+            cargo.env(variable(target, "LINKER"), self.linker(zig));
+            // What strips here does not know the format.
+            cargo.env("CARGO_PROFILE_DEV_STRIP", "none").env("CARGO_PROFILE_TEST_STRIP", "none");
         }
         if let Run::Tests { prefix, .. } = target.run {
             cargo.env(variable(target, "LINKER"), format!("{prefix}-gcc"));
@@ -416,8 +431,11 @@ impl Machine {
     }
 
     fn lint(&self, target: &Target) -> Result<Cell> {
-        let mut ours = self.cargo(target, &self.library()?, "clippy");
-        ours.args(target.lint.ours);
+        let compiler = self.root.join("no-compiler");
+        fs::write(&compiler, NO_COMPILER)?;
+        self.have(&format!("chmod +x {}", compiler.display()))?;
+        let mut ours = self.cargo(target, &self.workspace, "clippy");
+        ours.args(["--package", "anypoll"]).args(target.lint.ours);
         let mut commands = vec![ours];
         if let Some(what) = target.lint.drop_ins {
             let mut drop_ins = self.cargo(target, &self.workspace, "clippy");
@@ -425,6 +443,7 @@ impl Machine {
             commands.push(drop_ins);
         }
         for command in &mut commands {
+            command.env("CC", &compiler).env("AR", &compiler).env("SDKROOT", &self.root);
             // Some systems' thread-locals are expanded in a way that the lint takes for the user's.
             command.args(["--", "-D", "warnings", "-A", "clippy::missing_const_for_thread_local"]);
         }
@@ -439,8 +458,13 @@ impl Machine {
             Ok(fs::read_to_string(path.join("Cargo.toml"))?.parse()?)
         };
         let mut manifest = read(&theirs)?;
-        for name in LONG_TO_BUILD {
-            manifest["dev-dependencies"].as_table_mut().ok_or("a table")?.remove(name);
+        for (_, of_some) in manifest["target"].as_table_mut().ok_or("a table")? {
+            if let Some(dependencies) = of_some.get_mut("dev-dependencies") {
+                dependencies
+                    .as_table_mut()
+                    .ok_or("a table")?
+                    .retain(|name, _| !LONG_TO_BUILD.contains(&name));
+            }
         }
         let root = read(&self.workspace)?;
         let mut inherited = root["workspace"].as_table().ok_or("a table")?.clone();
@@ -482,7 +506,7 @@ impl Machine {
 
     fn link(&self, target: &Target, zig: &str) -> Result<Cell> {
         self.have_python("ziglang")?;
-        let linker = self.root.join(format!("zig-{zig}"));
+        let linker = self.linker(zig);
         let python = self.root.join("python/bin/python");
         // What rustc asks of another linker, and the libraries that zig does not bring. OpenBSD's
         // unwinder is in its C++ library, which zig would compile.
@@ -502,12 +526,11 @@ impl Machine {
         let build = self.cargo(target, &folder, "build");
         let mut tests = self.tests(target, &["contract"])?;
         tests.arg("--no-run");
-        let mut commands = [build, tests];
-        for command in &mut commands {
-            command.env(variable(target, "LINKER"), &linker);
-            command.env("CARGO_PROFILE_DEV_STRIP", "none").env("CARGO_PROFILE_TEST_STRIP", "none");
-        }
-        self.step(target, "link", commands, |_| "ok".into())
+        self.step(target, "link", [build, tests], |_| "ok".into())
+    }
+
+    fn linker(&self, zig: &str) -> PathBuf {
+        self.root.join(format!("zig-{zig}"))
     }
 
     fn tests(&self, target: &Target, names: &[&str]) -> Result<Command> {

@@ -224,7 +224,12 @@ pub(crate) fn never_blocking() -> UdpSocket {
     path = "asleep/bsd.rs"
 )]
 #[cfg_attr(
-    any(target_os = "dragonfly", target_os = "illumos", target_os = "solaris"),
+    any(
+        target_os = "dragonfly",
+        target_os = "haiku",
+        target_os = "illumos",
+        target_os = "solaris"
+    ),
     path = "asleep/unseen.rs"
 )]
 mod asleep;
@@ -364,7 +369,7 @@ pub(crate) fn udp_pair() -> (UdpSocket, UdpSocket) {
 
 /// Until the error is there: a datagram may still find the peer open, in a process that is being
 /// started.
-#[cfg(all(unix, not(any(target_os = "illumos", target_os = "solaris"))))]
+#[cfg(all(unix, not(any(target_os = "haiku", target_os = "illumos", target_os = "solaris"))))]
 pub(crate) fn send_to_nobody(socket: &UdpSocket) {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
 

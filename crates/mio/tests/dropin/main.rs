@@ -1,5 +1,7 @@
 //! What programs see of mio, on every backend that runs here.
 
+#![cfg(any(unix, windows))]
+
 mod support;
 
 mod edges;
@@ -11,8 +13,8 @@ mod lifetimes;
 mod linux;
 #[cfg(windows)]
 mod named_pipe;
-// An event port cannot be watched.
-#[cfg(all(unix, not(any(target_os = "illumos", target_os = "solaris"))))]
+// An event port cannot be watched, and poll(2) has nothing to watch.
+#[cfg(all(unix, not(any(target_os = "haiku", target_os = "illumos", target_os = "solaris"))))]
 mod nested;
 mod registering;
 mod sockets;

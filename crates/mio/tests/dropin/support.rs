@@ -13,7 +13,7 @@ macro_rules! on_every_backend {
     ($($name:ident)+) => {
         #[cfg(any(target_os = "linux", target_os = "android"))]
         on_every_backend!(@ epoll Epoll: $($name)+);
-        #[cfg(any(target_os = "linux", target_os = "android"))]
+        #[cfg(unix)]
         on_every_backend!(@ poll Poll: $($name)+);
         #[cfg(target_os = "linux")]
         on_every_backend!(@ simulated Simulated: $($name)+);
