@@ -20,7 +20,13 @@ mod accept;
 mod bare;
 #[cfg(not(windows))]
 #[cfg_attr(
-    any(target_os = "wasi", target_os = "hermit", target_os = "redox", target_os = "espidf"),
+    any(
+        target_os = "cygwin",
+        target_os = "espidf",
+        target_os = "hermit",
+        target_os = "redox",
+        target_os = "wasi",
+    ),
     path = "no_exit.rs"
 )]
 mod exit;
