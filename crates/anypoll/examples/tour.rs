@@ -4,7 +4,7 @@
 //! line while it runs, or pipe one in: standard input is watched as well.
 //!
 //! Everything is [`Mode::Level`], where an object is reported for as long as there is something to
-//! do, and one call after a report does not block: even objects that are blocking may be watched so.
+//! do, and one read after a report does not block: even objects that are blocking may be read so.
 
 use std::collections::HashMap;
 #[cfg(unix)]

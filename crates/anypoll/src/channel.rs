@@ -24,9 +24,12 @@ use crate::waker::Waker;
 /// of the waker and wakes it. With several threads that wait and receive, one of them sees a
 /// report: who has seen the end, wakes again for the next.
 ///
+/// Who finds it [`Full`](TrySendError::Full) gets the message back. A thread that has a poller, or
+/// makes one for that, is told when to try again by [`bounded_with_room`].
+///
 /// # Panics
 ///
-/// If `capacity` is 0.
+/// If `capacity` is 0, or more than memory could hold.
 ///
 /// ```
 /// use anypoll::channel::{self, TryRecvError};
@@ -71,7 +74,7 @@ pub fn bounded<T>(capacity: usize, waker: Waker) -> (Sender<T>, Receiver<T>) {
 ///
 /// # Panics
 ///
-/// If `capacity` is 0.
+/// As [`bounded`].
 #[must_use]
 pub fn bounded_with_room<T>(
     capacity: usize,
@@ -106,12 +109,19 @@ struct Shared<T> {
 
 impl<T> Shared<T> {
     fn push(&self, message: T) -> Result<(), T> {
-        let message = match (self.queue.push(message), &self.room) {
+        let mut message = match (self.queue.push(message), &self.room) {
             (Err(message), Some(_)) => message,
             (result, _) => return result,
         };
         self.full.swap(true, Ordering::AcqRel);
-        self.queue.push(message)
+        loop {
+            match self.queue.push(message) {
+                // A receiver has taken the mark, and another sender the room: that report may be
+                // over already.
+                Err(back) if !self.full.swap(true, Ordering::AcqRel) => message = back,
+                result => return result,
+            }
+        }
     }
 
     fn pop(&self) -> Option<T> {

@@ -14,9 +14,8 @@ use crate::readiness;
 /// The name under which an object was registered, and by which its events are told apart.
 ///
 /// Any value is the user's: an index, a pointer ([`Registered`](crate::Registered) says when it may
-/// be freed), [`usize::MAX`]. The one value that the epoll and
-/// poll(2) backends keep for themselves on 64-bit systems ([`Token::RESERVED`]) is refused by
-/// registrations with [`InvalidInput`](std::io::ErrorKind::InvalidInput).
+/// be freed), [`usize::MAX`]. One value, on 64-bit Linux and Android
+/// alone ([`Token::RESERVED`]), is refused by registrations, of whichever backend, with [`InvalidInput`](std::io::ErrorKind::InvalidInput).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Token(pub usize);
 
@@ -290,7 +289,8 @@ impl Event {
         self.conditions().intersects(Self::READABLE)
     }
 
-    /// A write or send would not block: there is room, or an error to fetch.
+    /// A write or send would not block: there is room, or an error to fetch. (A blocking object
+    /// takes what there is room for, and then the write waits with the rest.)
     #[inline]
     #[must_use]
     pub fn is_writable(&self) -> bool {

@@ -20,7 +20,9 @@ use std::ops::{BitAnd, BitOr, BitOrAssign, Sub};
 pub struct Interest(u8);
 
 impl Interest {
-    /// No direction: only errors and hang-ups.
+    /// No direction: only errors and hang-ups. In [`Mode::Level`] such a one is reported by every
+    /// wait, and no interest silences it; what pauses an object for long ends the registration or
+    /// is [`Oneshot`](Mode::Oneshot).
     pub const NONE: Self = Self(0);
     /// A read, an accept or a receive would not block.
     pub const READABLE: Self = Self(1);
@@ -111,13 +113,15 @@ impl fmt::Debug for Interest {
 pub enum Mode {
     /// Reported by every wait for as long as it lasts. The simplest, and right for blocking
     /// objects too as far as they are read: after a report one read, accept or receive does not
-    /// block, unless another thread was faster. A write to a blocking object blocks until all of it
+    /// block, unless another thread was faster, or a client took its connection back, for which a
+    /// listener is better non-blocking. A write to a blocking object blocks until all of it
     /// was taken, so make it non-blocking if you write ([`set_nonblocking`](crate::set_nonblocking)).
     Level,
     /// Reported when it begins, and again after
     /// [`set_interest`](crate::Registered::set_interest); further activity on the object may
     /// report again. After a report, use the object until it says
-    /// [`WouldBlock`](std::io::ErrorKind::WouldBlock): only then is the next report certain.
+    /// [`WouldBlock`](std::io::ErrorKind::WouldBlock): only then is the next report certain. What is always ready (a regular file) is
+    /// reported once, so read it to its end.
     ///
     /// **The object must be non-blocking**, or that last call hangs
     /// ([`set_nonblocking`](crate::set_nonblocking)).

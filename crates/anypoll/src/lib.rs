@@ -72,7 +72,7 @@
 //! - [`process::Exit`] is a child's exit as a source, [`timers::Timers`] the deadlines that
 //!   [`Poller::wait_until`] waits for; behind features, `channel` is a queue between threads that is
 //!   joined to a waker, and `net` is what std's sockets lack.
-//! - For faces of one's own there is a [low level](Poller#low-level) whose registrations are named
+//! - For wrappers and drop-in replacements there is a [low level](Poller#low-level) whose registrations are named
 //!   by handle.
 //!
 //! # The contract
@@ -115,8 +115,8 @@
 //!    goes to exactly one of them, a Level report to whoever looks while it lasts.
 //! 10. **No allocation** in steady state, and one system call a wait.
 //! 11. **Misuse is an error, said clearly**: registering twice is `AlreadyExists`, changing what is
-//!     not there `NotFound`, an unsupported object says which and why. Never a panic, never
-//!     silence.
+//!     not there `NotFound`, an unsupported object says which and why. Never a panic (but for a
+//!     channel with room for nothing), never silence.
 //! 12. **The order of dropping never matters**: poller first, sources first, wakers last, during a
 //!     wait, leaked.
 //! 13. **A descriptor tells the truth**: whenever a wait with a timeout of zero would return
@@ -181,8 +181,8 @@
 //! # Systems
 //!
 //! epoll on Linux and Android; kqueue on macOS, its kin and the BSDs; AFD on Windows; event ports on
-//! Solaris and illumos; `poll_oneoff` on WASI; poll(2) on other Unixes, and on those too if asked
-//! for. Linux is where everything is tested; `docs/systems.md` in the repository says how far each of
+//! Solaris and illumos; `poll_oneoff` on WASI; poll(2) on other Unixes, and on every Unix
+//! by [`Poller::with_backend`]. AFD is the driver below Winsock. Linux is where everything is tested; `docs/systems.md` in the repository says how far each of
 //! the others was verified, and which promise one cannot keep.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]

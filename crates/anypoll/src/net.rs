@@ -65,8 +65,17 @@ pub fn connect_from(from: SocketAddr, to: SocketAddr) -> io::Result<TcpStream> {
 /// Those of [connect(2)](https://man7.org/linux/man-pages/man2/connect.2.html).
 /// [`WouldBlock`](io::ErrorKind::WouldBlock) (`EAGAIN`) is one of them: the listener's queue is
 /// full, nothing was started and nothing tells when to try again.
+/// [`InvalidInput`](io::ErrorKind::InvalidInput): a path with a zero byte in it, or one too long.
 #[cfg(unix)]
 pub fn connect_unix(to: impl AsRef<Path>) -> io::Result<UnixStream> {
+    let to = to.as_ref().as_os_str();
+    let bytes = to.as_encoded_bytes();
+    let has_names = cfg!(any(target_os = "linux", target_os = "android"));
+    let is_name = has_names && bytes.first() == Some(&0);
+    if !is_name && bytes.contains(&0) {
+        let what = "the path has a zero byte in it, where the system would end it";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+    }
     Ok(start(sys::stream_socket(Domain::UNIX)?, &SockAddr::unix(to)?)?.into())
 }
 

@@ -295,7 +295,8 @@ impl Poller {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](io::ErrorKind::NotFound): the object is not registered here.
+    /// [`NotFound`](io::ErrorKind::NotFound): the object is not registered here. (Where the kernel has
+    /// edges nothing is looked up.)
     pub fn rearm(&self, source: &(impl Source + ?Sized), interest: Interest) -> io::Result<()> {
         self.rearm_handle(source.handle(), interest)
     }
@@ -465,11 +466,10 @@ pub enum AlwaysReadyObject {
 fn said(error: io::Error) -> io::Error {
     let words = match error.kind() {
         io::ErrorKind::AlreadyExists => {
-            "the object is registered with this poller already: change its interest instead"
+            "the object is registered with this poller already: change that by `set_interest` or \
+             `modify`, or end it first"
         }
-        io::ErrorKind::NotFound => {
-            "the object is not registered with this poller: register or add it first"
-        }
+        io::ErrorKind::NotFound => "the object is not registered with this poller (any more)",
         _ => return error,
     };
     io::Error::new(error.kind(), words)

@@ -494,7 +494,7 @@ impl<E: Record> Readiness<E> {
 fn no_room() -> io::Error {
     io::Error::new(
         io::ErrorKind::InvalidInput,
-        "the Events have no room left: make them with a capacity of at least 1",
+        "the Events have no room left: clear them, or give them a capacity by `reserve`",
     )
 }
 

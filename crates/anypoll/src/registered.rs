@@ -212,7 +212,9 @@ impl<S: Source + ?Sized> Registered<S> {
 
     fn seen<T>(&self, interest: Interest, result: io::Result<T>) -> io::Result<T> {
         if self.rearms && result.as_ref().is_err_and(sys::would_block) {
-            self.rearm(interest)?;
+            // The call's own result is what was asked for. A change that the kernel refuses is tried
+            // again by the next wait, which says so.
+            let _ = self.rearm(interest);
         }
         result
     }

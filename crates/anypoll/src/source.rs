@@ -3,7 +3,9 @@
 use crate::sys::{self, AsHandle, Handle};
 
 pub(crate) mod sealed {
-    pub trait Sealed {}
+    pub trait Sealed {
+        fn handle(&self) -> super::Handle<'_>;
+    }
 }
 
 /// An object that a [`Poller`](crate::Poller) can watch.
@@ -11,7 +13,8 @@ pub(crate) mod sealed {
 /// Everything that lends its descriptor is one: on Unix and WASI whatever implements [`AsFd`]
 /// (`TcpStream`, `UnixDatagram`, `ChildStdout`, `io::PipeReader`, `File`, `Stdin`, `OwnedFd`,
 /// `socket2::Socket`, …), on Windows whatever implements `AsSocket`, and what `os::windows` has; and
-/// so are references to it, `Arc`, `Box`, and `BorrowedFd`.
+/// so are references to it, `Arc`, `Box`, and `BorrowedFd`. A `Child` is none itself: its exit is
+/// ([`process::Exit`](crate::process::Exit)), and so are its `stdout` and `stderr`.
 ///
 /// `Stdin` buffers what it has read, and what is in its buffer causes no event: watch its descriptor,
 /// and read that through a `File`.
@@ -36,15 +39,12 @@ pub(crate) mod sealed {
 /// that answers differently each time gets wrong events and nothing worse.
 ///
 /// [`AsFd`]: https://doc.rust-lang.org/std/os/fd/trait.AsFd.html
-pub trait Source: sealed::Sealed {
-    #[doc(hidden)]
-    fn handle(&self) -> Handle<'_>;
-}
+pub trait Source: sealed::Sealed {}
 
-impl<T: AsHandle + ?Sized> sealed::Sealed for T {}
-
-impl<T: AsHandle + ?Sized> Source for T {
+impl<T: AsHandle + ?Sized> sealed::Sealed for T {
     fn handle(&self) -> Handle<'_> {
         sys::handle(self)
     }
 }
+
+impl<T: AsHandle + ?Sized> Source for T {}

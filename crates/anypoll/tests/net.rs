@@ -6,6 +6,8 @@
 #[allow(dead_code, unused_imports, reason = "shared with the contract's tests")]
 mod support;
 
+#[cfg(unix)]
+use std::ffi::OsStr;
 use std::io::{ErrorKind, Read};
 #[cfg(unix)]
 use std::net::Shutdown;
@@ -13,7 +15,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 #[cfg(unix)]
 use std::os::fd::AsFd;
 #[cfg(unix)]
-use std::os::unix::net::UnixListener;
+use std::os::unix::{ffi::OsStrExt, net::UnixListener};
 
 use anypoll::{Backend, Event, Interest, Mode, Token, net};
 #[cfg(unix)]
@@ -182,6 +184,9 @@ fn unix(backend: Backend) {
     listener.set_nonblocking(true).unwrap();
     net::accept_unix(&listener).unwrap();
     assert_eq!(net::accept_unix(&listener).unwrap_err().kind(), ErrorKind::WouldBlock);
+    let longer = [path.as_os_str().as_encoded_bytes(), b"\0/more"].concat();
+    let cut_short = net::connect_unix(OsStr::from_bytes(&longer)).unwrap_err();
+    assert_eq!(cut_short.kind(), ErrorKind::InvalidInput);
     drop((stream, listener));
 
     assert_eq!(net::connect_unix(&path).unwrap_err().kind(), ErrorKind::ConnectionRefused);

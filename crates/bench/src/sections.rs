@@ -147,8 +147,8 @@ fn wakes(divisor: usize) -> Section {
     let wakes = |wakes, waits| Work::Wakes { wakes, waits: waits / divisor };
     Section {
         title: WAKES,
-        how: "One and ten: a thread wakes its own poller, which is awake, then waits for the \
-              report. Storm: four threads wake a fifth all the time. Sleeping: two threads \
+        how: "The goals are against mio alone. One and ten: a thread wakes its own poller, which is \
+              awake, then waits for the report. Storm: four threads wake a fifth all the time. Sleeping: two threads \
               on one core wake each other in turn; half of a round trip. The floor's waker writes into an \
               edge-triggered eventfd; libuv's is `uv_async_send`, libev's `ev_async_send`, \
               libevent's `event_active`."

@@ -18,7 +18,9 @@
 //! cargo update -p mio
 //! ```
 //!
-//! `cargo tree -i mio` then shows the path. Nothing else changes, and taking the line out goes back.
+//! (Beside another major version say which: `mio@1.2.5`, say, as the lock file has it.) Then
+//! `cargo tree -i mio@1.2.100` shows the path. Nothing else changes, and taking the line out goes
+//! back.
 //!
 //! # What is different
 //!
@@ -40,9 +42,13 @@
 //! - [`event::Iter`] is an [`ExactSizeIterator`], and listeners too have `try_io`.
 //! - `{:#?}` of an [`event::Event`] shows poll(2)'s conditions under names that are the same
 //!   everywhere.
+//! - A wake is not taken back when its [`Waker`] is dropped: the event still comes.
+//! - Misuse is told in words, so its errors have the same kind as mio's but no `raw_os_error`. A
+//!   regular file is refused when it is registered (`EPERM`); to change or end what was thus never
+//!   registered is `NotFound`.
 //! - Rust 1.87 is needed.
 //!
-//! One value cannot be registered on 64-bit systems: see [`Token`]. How to use anypoll
+//! One value cannot be registered on 64-bit Linux and Android: see [`Token`]. How to use anypoll
 //! itself instead, and what that brings, is told in `docs/migration.md`.
 //!
 //! # Systems

@@ -3,7 +3,7 @@
 /// The name that a source is registered under, and that its events carry.
 ///
 /// The value is the program's own: an index, a key, a pointer. It is handed back as it was given.
-/// One value cannot be registered on 64-bit systems, the odd constant
+/// One value cannot be registered on 64-bit Linux and Android, the odd constant
 /// [`anypoll::Token::RESERVED`]: neither a small number nor [`usize::MAX`] nor what a pointer can
 /// be.
 ///

@@ -37,13 +37,15 @@
 //! - A poller has two descriptors instead of three.
 //! - A wait whose [`Events`] are full of older events makes room, where polling fails with
 //!   `EINVAL`.
+//! - Misuse is told in words, so its errors have the same kind as polling's but no `raw_os_error`. A
+//!   regular file is refused when it is added (`EPERM`); to modify or delete it is `NotFound`.
 //! - A signal during a wait costs neither the events that were in the buffer nor any time.
 //! - An [`Event`] that a wait brought holds no hidden flags: handed back as an interest it asks
 //!   for what its fields say.
 //! - [`Poller`]'s `as_fd` tells the poller that somebody may watch the descriptor: from then on a
 //!   notification makes a system call with nobody asleep too, unless one is on its way.
-//! - Besides `usize::MAX` there is one more key that cannot be used on 64-bit systems
-//!   ([`anypoll::Token::RESERVED`]).
+//! - Besides `usize::MAX` there is one more key that cannot be used on 64-bit Linux and
+//!   Android ([`anypoll::Token::RESERVED`]).
 //! - [`EdgeOneshot`](PollMode::EdgeOneshot) is [`Oneshot`](PollMode::Oneshot): what is ready at a
 //!   `modify` is reported in both, as epoll does.
 //! - On Windows an event that is posted costs a system call only if a thread sleeps in a wait, and

@@ -9,7 +9,7 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 
-use super::{AddError, Backend, KernelRecord, Selector};
+use super::{AddError, Backend, KernelRecord, Selector, watches_itself};
 use crate::event::{Conditions, Event, Token};
 use crate::interest::{Interest, Mode};
 use crate::readiness::{Kernel, Timeout};
@@ -48,7 +48,8 @@ pub(crate) fn open_exit(id: u32) -> Option<io::Result<OwnedFd>> {
 const NOTICE: u64 = 0x5EAF_00D5_EAF0_0D01;
 
 impl Token {
-    /// The value that cannot be registered, where there is one (64-bit systems with epoll).
+    /// The value that cannot be registered, where there is one (64-bit Linux and Android); wakers
+    /// may have it.
     #[allow(clippy::cast_possible_truncation, reason = "on 64-bit systems it fits")]
     pub const RESERVED: Option<Self> =
         if usize::BITS == 64 { Some(Self(NOTICE as usize)) } else { None };
@@ -102,10 +103,7 @@ impl Selector for Epoll {
     ) -> Result<(), AddError> {
         match epoll::add(&self.epoll, fd, data(token), flags(interest, mode)) {
             Err(Errno::PERM) => Err(AddError::AlwaysReady),
-            Err(Errno::INVAL) => {
-                let what = "a poller cannot watch its own descriptor: give it to another";
-                Err(io::Error::new(io::ErrorKind::InvalidInput, what).into())
-            }
+            Err(Errno::INVAL) => Err(watches_itself().into()),
             result => Ok(result?),
         }
     }

@@ -8,9 +8,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr;
 use std::sync::{Mutex, MutexGuard};
 
-use rustix::event::Timespec;
 use rustix::event::port::{self, PollFlags};
-use rustix::io::{Errno, FdFlags, fcntl_setfd};
+use rustix::io::{FdFlags, fcntl_setfd};
 
 use super::asked::{Asked, LATE, NOTICE, Operation};
 use super::completion::{Completed, Completion, Port as Manners};
@@ -98,24 +97,39 @@ impl Manners for Port {
         timeout: Timeout,
     ) -> io::Result<()> {
         let late = self.lock().has_late();
-        let timeout = sys::seconds(if late { Timeout::ZERO } else { timeout })
-            .map(|(tv_sec, tv_nsec)| Timespec { tv_sec, tv_nsec });
-        let mut batch = [const { MaybeUninit::uninit() }; 64];
+        let mut timeout = sys::seconds(if late { Timeout::ZERO } else { timeout })
+            .map(|(tv_sec, tv_nsec)| libc::timespec { tv_sec, tv_nsec });
+        let mut batch = [const { MaybeUninit::<libc::port_event>::uninit() }; 64];
         let room = limit.min(batch.len());
-        let events = match port::getn(&self.port, &mut batch[..room], 1, timeout.as_ref()) {
-            Ok((events, _)) => events,
-            // The timeout.
-            Err(Errno::TIME) => &mut [],
-            Err(errno) => return Err(errno.into()),
+        let mut count = 1;
+        // rustix would drop what comes together with the timeout.
+        // SAFETY: the batch has this much room, and a timeout that is there outlives the call.
+        let result = unsafe {
+            libc::port_getn(
+                self.port.as_raw_fd(),
+                batch.as_mut_ptr().cast(),
+                sys::fit(room),
+                &raw mut count,
+                timeout.as_mut().map_or(ptr::null_mut(), ptr::from_mut),
+            )
         };
+        if result != 0 {
+            let error = io::Error::last_os_error();
+            // The timeout; `count` says what has come all the same.
+            if error.raw_os_error() != Some(libc::ETIME) {
+                return Err(error);
+            }
+        }
         let mut asked = self.lock();
-        for event in events {
-            match event.userdata().addr() {
+        for event in &batch[..sys::fit(count)] {
+            // SAFETY: so many were written.
+            let event = unsafe { event.assume_init_ref() };
+            match event.portev_user.addr() {
                 NOTICE => completions.push(Completed::Notice),
                 LATE => {}
                 number => {
                     #[allow(clippy::cast_possible_truncation, reason = "poll(2)'s flags")]
-                    let conditions = poll::conditions(event.events() as i16);
+                    let conditions = poll::conditions(event.portev_events as i16);
                     completions.extend(asked.answer(number, conditions));
                 }
             }

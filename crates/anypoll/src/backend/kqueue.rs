@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
 
-use super::{AddError, Backend, KernelRecord, Selector};
+use super::{AddError, Backend, KernelRecord, Selector, watches_itself};
 use crate::event::{Conditions, Event, Token};
 use crate::interest::{Interest, Mode};
 use crate::os::kqueue::Kind;
@@ -94,11 +94,11 @@ fn is_except(filter: impl Into<i64>) -> bool {
     EXCEPT.is_some_and(|(except, _)| i64::from(except) == filter.into())
 }
 
-/// A timer's units, as flag and in nanoseconds.
-#[cfg(any(target_vendor = "apple", target_os = "freebsd", target_os = "netbsd"))]
+/// A timer's units, as flag and in nanoseconds. NetBSD before 10 would take any for milliseconds.
+#[cfg(any(target_vendor = "apple", target_os = "freebsd"))]
 const UNITS: ([u32; 3], [u64; 3]) =
     ([0, libc::NOTE_USECONDS, libc::NOTE_NSECONDS], [1_000_000, 1_000, 1]);
-#[cfg(not(any(target_vendor = "apple", target_os = "freebsd", target_os = "netbsd")))]
+#[cfg(not(any(target_vendor = "apple", target_os = "freebsd")))]
 const UNITS: ([u32; 1], [u64; 1]) = ([0], [1_000_000]);
 
 impl Record {
@@ -257,7 +257,7 @@ fn kevent(
             changes.as_ptr().cast(),
             fit(changes.len()),
             events.as_mut_ptr().cast(),
-            fit(events.len()),
+            fit(events.len().min(fit(i32::MAX))),
             timeout.as_ref().map_or(ptr::null(), ptr::from_ref),
         )
     };
@@ -398,6 +398,9 @@ impl Selector for Kqueue {
         mode: Mode,
     ) -> Result<(), AddError> {
         check(interest)?;
+        if fd.as_raw_fd() == self.kqueue.as_raw_fd() {
+            return Err(watches_itself().into());
+        }
         // At its end a file would never be reported.
         if sys::is_always_ready(fd)? {
             return Err(AddError::AlwaysReady);

@@ -119,6 +119,12 @@ impl Backend {
     }
 }
 
+#[allow(dead_code, reason = "not every backend has a descriptor")]
+fn watches_itself() -> io::Error {
+    let what = "a poller cannot watch its own descriptor: give it to another";
+    io::Error::new(io::ErrorKind::InvalidInput, what)
+}
+
 /// The one table: whose file is whose. It has the system's `Record`, the backends that are
 /// `AVAILABLE`, the default first, and how to `open` that one.
 #[cfg_attr(any(target_os = "linux", target_os = "android"), path = "epoll.rs")]

@@ -71,7 +71,7 @@ pub enum Filter {
     },
     /// A time that passes again and again, in [`Mode::Oneshot`] once.
     ///
-    /// Counted in nanoseconds where the system can (macOS, FreeBSD, NetBSD 10), else in milliseconds,
+    /// Counted in nanoseconds where the system can (macOS, FreeBSD), else in milliseconds,
     /// rounded up; no time is the shortest. [`Details::data`] is how often it has passed.
     /// [`timers`](crate::timers) needs no system call for one.
     Timer {

@@ -56,21 +56,21 @@ impl<H: AsHandle> Waitable<H> {
     }
 }
 
-impl<H: AsHandle> Sealed for Waitable<H> {}
-
-impl<H: AsHandle> Source for Waitable<H> {
+impl<H: AsHandle> Sealed for Waitable<H> {
     fn handle(&self) -> Handle<'_> {
         Handle::Waitable(self.0.as_handle())
     }
 }
 
-impl<H: AsHandle> Sealed for &Waitable<H> {}
+impl<H: AsHandle> Source for Waitable<H> {}
 
-impl<H: AsHandle> Source for &Waitable<H> {
+impl<H: AsHandle> Sealed for &Waitable<H> {
     fn handle(&self) -> Handle<'_> {
         (**self).handle()
     }
 }
+
+impl<H: AsHandle> Source for &Waitable<H> {}
 
 /// The output of a child, made from its `ChildStdout` or `ChildStderr`.
 ///
@@ -118,21 +118,21 @@ impl From<ChildStderr> for ChildPipe<ChildStderr> {
     }
 }
 
-impl<P: AsHandle> Sealed for ChildPipe<P> {}
-
-impl<P: AsHandle> Source for ChildPipe<P> {
+impl<P: AsHandle> Sealed for ChildPipe<P> {
     fn handle(&self) -> Handle<'_> {
         Handle::Pipe(self.0.as_handle())
     }
 }
 
-impl<P: AsHandle> Sealed for &ChildPipe<P> {}
+impl<P: AsHandle> Source for ChildPipe<P> {}
 
-impl<P: AsHandle> Source for &ChildPipe<P> {
+impl<P: AsHandle> Sealed for &ChildPipe<P> {
     fn handle(&self) -> Handle<'_> {
         (**self).handle()
     }
 }
+
+impl<P: AsHandle> Source for &ChildPipe<P> {}
 
 impl<P: Read + AsHandle> Read for ChildPipe<P> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {

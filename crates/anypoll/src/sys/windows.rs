@@ -67,13 +67,13 @@ impl<S: AsSocket + Source + ?Sized> AsSocket for Registered<S> {
     }
 }
 
-impl Sealed for Exit {}
-
-impl Source for Exit {
+impl Sealed for Exit {
     fn handle(&self) -> Handle<'_> {
         Handle::Waitable(self.0.as_kernel().as_handle())
     }
 }
+
+impl Source for Exit {}
 
 /// A process' handle is signalled from its exit on, and names it as long as it is open.
 pub(crate) fn exit_of(child: &mut Child) -> io::Result<OwnedHandle> {

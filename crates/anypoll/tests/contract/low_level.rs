@@ -23,6 +23,7 @@ on_every_backend! {
     #[cfg(unix)] what_never_blocks_is_ready
     #[cfg(unix)] what_never_blocks_can_be_refused
     #[cfg(target_os = "linux")] what_never_blocks_keeps_its_locks
+    #[cfg(target_os = "linux")] a_file_with_readiness_is_watched
     #[cfg(unix)] what_never_blocks_ends_an_endless_wait
 }
 
@@ -315,6 +316,19 @@ fn what_never_blocks_can_be_refused(backend: Backend) {
         expect_nothing(&poller);
         assert_eq!(poller.remove(&object).unwrap_err().kind(), ErrorKind::NotFound);
     }
+}
+
+/// It is regular, but tells of a change as exceptional data (proc_pid_mountinfo(5)).
+#[cfg(target_os = "linux")]
+fn a_file_with_readiness_is_watched(backend: Backend) {
+    let poller = poller(backend);
+    let file = File::open("/proc/self/mountinfo").unwrap();
+    let refuse = AlwaysReadyObject::Refuse;
+    poller.add(&file, Token(1), Interest::PRIORITY, Mode::Level, refuse).unwrap();
+    expect_nothing(&poller);
+    poller.modify(&file, Token(2), Interest::READABLE, Mode::Oneshot).unwrap();
+    wait_for(&poller, &[2]);
+    poller.remove(&file).unwrap();
 }
 
 /// A process loses its record locks on a file when it closes any descriptor of it.

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use anypoll::{
     AlwaysReadyObject, Backend, Conditions, Event, Events, Interest, Mode, Poller, Registered,
-    Token,
+    Token, set_nonblocking,
 };
 
 use crate::support::{
@@ -29,6 +29,8 @@ on_every_backend! {
     no_room_for_events
     the_object_comes_back
     a_forgotten_registration_is_replaced
+    #[cfg(target_os = "linux")] what_shares_an_inode_is_told_apart
+    a_would_block_stays_one
     #[cfg(unix)] out_of_descriptors
     a_lying_source
 }
@@ -270,6 +272,38 @@ fn each_is_replaced(backend: Backend) {
             assert_eq!(kind(poller.remove(&object)), Some(ErrorKind::NotFound), "case {n}");
         }
     }
+}
+
+/// All eventfds have one inode, and so have the ends of a pipe.
+#[cfg(target_os = "linux")]
+fn what_shares_an_inode_is_told_apart(backend: Backend) {
+    use rustix::event::{EventfdFlags, eventfd};
+
+    let counter = |count| eventfd(count, EventfdFlags::NONBLOCK).unwrap();
+    let (reader, writer) = pipe().unwrap();
+    let cases = [(counter(1), counter(1)), (reader.into(), writer.into())];
+    for (mut object, new) in cases {
+        let poller = poller(backend);
+        poller.add(&object, Token(1), Interest::READABLE, Mode::Level, ACCEPT).unwrap();
+        rustix::io::dup2(&new, &mut object).unwrap();
+        poller.add(&object, Token(2), Interest::WRITABLE, Mode::Level, ACCEPT).unwrap();
+        drop(new);
+        assert_eq!(look(&poller).into_keys().collect::<Vec<_>>(), [Token(2)]);
+        let again = poller.add(&object, Token(3), Interest::WRITABLE, Mode::Level, ACCEPT);
+        assert_eq!(kind(again), Some(ErrorKind::AlreadyExists));
+        poller.remove(&object).unwrap();
+        expect_nothing(&poller);
+    }
+}
+
+/// Whatever becomes of telling the poller.
+fn a_would_block_stays_one(backend: Backend) {
+    let poller = poller(backend);
+    let (reader, _writer) = pipe().unwrap();
+    set_nonblocking(&reader, true).unwrap();
+    let mut reader = poller.register(reader, Token(1), Interest::READABLE, Mode::Edge).unwrap();
+    poller.remove(reader.get_ref()).unwrap();
+    assert_eq!(reader.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
 }
 
 /// Closes the old object and has the new one under its handle.

@@ -325,21 +325,21 @@ impl AsRawHandle for NamedPipe {
     }
 }
 
-impl Sealed for NamedPipe {}
-
-impl Source for NamedPipe {
+impl Sealed for NamedPipe {
     fn handle(&self) -> Handle<'_> {
         Handle::NamedPipe(self)
     }
 }
 
-impl Sealed for &NamedPipe {}
+impl Source for NamedPipe {}
 
-impl Source for &NamedPipe {
+impl Sealed for &NamedPipe {
     fn handle(&self) -> Handle<'_> {
         (**self).handle()
     }
 }
+
+impl Source for &NamedPipe {}
 
 impl Read for &NamedPipe {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
