@@ -14,8 +14,9 @@ use crate::readiness;
 /// The name under which an object was registered, and by which its events are told apart.
 ///
 /// Any value is the user's: an index, a pointer ([`Registered`](crate::Registered) says when it may
-/// be freed), [`usize::MAX`]. One value, on 64-bit Linux and Android
-/// alone ([`Token::RESERVED`]), is refused by registrations, of whichever backend, with [`InvalidInput`](std::io::ErrorKind::InvalidInput).
+/// be freed), [`usize::MAX`]. One value, on 64-bit Linux and Android alone ([`Token::RESERVED`]), is
+/// refused by registrations, of whichever backend, with
+/// [`InvalidInput`](std::io::ErrorKind::InvalidInput).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Token(pub usize);
 

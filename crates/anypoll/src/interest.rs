@@ -120,8 +120,8 @@ pub enum Mode {
     /// Reported when it begins, and again after
     /// [`set_interest`](crate::Registered::set_interest); further activity on the object may
     /// report again. After a report, use the object until it says
-    /// [`WouldBlock`](std::io::ErrorKind::WouldBlock): only then is the next report certain. What is always ready (a regular file) is
-    /// reported once, so read it to its end.
+    /// [`WouldBlock`](std::io::ErrorKind::WouldBlock): only then is the next report certain. What is
+    /// always ready (a regular file) is reported once, so read it to its end.
     ///
     /// **The object must be non-blocking**, or that last call hangs
     /// ([`set_nonblocking`](crate::set_nonblocking)).

@@ -72,8 +72,8 @@
 //! - [`process::Exit`] is a child's exit as a source, [`timers::Timers`] the deadlines that
 //!   [`Poller::wait_until`] waits for; behind features, `channel` is a queue between threads that is
 //!   joined to a waker, and `net` is what std's sockets lack.
-//! - For wrappers and drop-in replacements there is a [low level](Poller#low-level) whose registrations are named
-//!   by handle.
+//! - For wrappers and drop-in replacements there is a [low level](Poller#low-level) whose
+//!   registrations are named by handle.
 //!
 //! # The contract
 //!
@@ -181,9 +181,10 @@
 //! # Systems
 //!
 //! epoll on Linux and Android; kqueue on macOS, its kin and the BSDs; AFD on Windows; event ports on
-//! Solaris and illumos; `poll_oneoff` on WASI; poll(2) on other Unixes, and on every Unix
-//! by [`Poller::with_backend`]. AFD is the driver below Winsock. Linux is where everything is tested; `docs/systems.md` in the repository says how far each of
-//! the others was verified, and which promise one cannot keep.
+//! Solaris and illumos; `poll_oneoff` on WASI; poll(2) on other Unixes, and on every Unix by
+//! [`Poller::with_backend`]. AFD is the driver below Winsock. Linux is where everything is tested;
+//! `docs/systems.md` in the repository says how far each of the others was verified, and which
+//! promise one cannot keep.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -100,6 +100,8 @@ impl Manners for Port {
         let mut timeout = sys::seconds(if late { Timeout::ZERO } else { timeout })
             .map(|(tv_sec, tv_nsec)| libc::timespec { tv_sec, tv_nsec });
         let mut batch = [const { MaybeUninit::<libc::port_event>::uninit() }; 64];
+        // An event of no source, should the kernel write neither it nor how many there are.
+        batch[0] = MaybeUninit::zeroed();
         let room = limit.min(batch.len());
         let mut count = 1;
         // rustix would drop what comes together with the timeout.
@@ -122,8 +124,12 @@ impl Manners for Port {
         }
         let mut asked = self.lock();
         for event in &batch[..sys::fit(count)] {
-            // SAFETY: so many were written.
+            // SAFETY: so many were written, or only the first, above: zero is valid for each of its
+            // numbers and its pointer.
             let event = unsafe { event.assume_init_ref() };
+            if event.portev_source == 0 {
+                continue;
+            }
             match event.portev_user.addr() {
                 NOTICE => completions.push(Completed::Notice),
                 LATE => {}
