@@ -17,10 +17,12 @@
 //! What is missing is installed: by rustup into the toolchain, by apt-get, and by pip into
 //! `target/targets`. What cannot be had is skipped, and the table says why.
 
-use std::fs::{self, File};
-use std::os::unix::fs::symlink;
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use toml::{Table, Value};
@@ -175,7 +177,8 @@ const TARGETS: &[Target] = &[
     }),
 ];
 
-const LANES: [&str; 6] = ["lint", "link", "run", "kernel", "wasm", "wine"];
+const LANES: [&str; 6] = [LINT, "link", "run", "kernel", "wasm", "wine"];
+const LINT: &str = "lint";
 
 /// The tests that are run: those that need neither strace nor a real processor.
 const TESTS: &[&str] =
@@ -234,11 +237,24 @@ pub(crate) fn run(mut args: impl Iterator<Item = String>) -> Result<bool> {
     if control {
         return see_faults(&machine, &chosen, asked);
     }
-    let row = |target: &&Target| {
-        let cell = |lane| asked(lane).then(|| machine.cell(lane, target)).flatten();
-        (target.triple, LANES.map(cell))
+    let cell = |target: &Target, lane| asked(lane).then(|| machine.cell(lane, target)).flatten();
+    // A lint keeps one processor busy, so those with a standard library of their own, which have a
+    // folder of their own, run beside the others.
+    let lints = |of: Std| {
+        let lint = |target: &&Target| (target.std == of).then(|| cell(target, LINT)).flatten();
+        chosen.iter().map(lint).collect::<Vec<_>>()
     };
-    Ok(report(&chosen.iter().map(row).collect::<Vec<_>>()))
+    let (of_rustup, of_source) = thread::scope(|scope| {
+        let of_source = scope.spawn(|| lints(Std::Source));
+        (lints(Std::Rustup), of_source.join().expect("it does not panic"))
+    });
+    let row = |((target, one), other): ((&&Target, Option<_>), Option<_>)| {
+        let mut cells = LANES.map(|lane| (lane != LINT).then(|| cell(target, lane)).flatten());
+        cells[0] = one.or(other);
+        (target.triple, cells)
+    };
+    let rows: Vec<_> = chosen.iter().zip(of_rustup).zip(of_source).map(row).collect();
+    Ok(report(&rows))
 }
 
 fn see_faults(
@@ -269,7 +285,7 @@ fn see_faults(
             };
             logs.push(log);
         }
-        if lane == "lint" && targets.len() >= TARGETS.iter().filter(|t| !t.rare).count() {
+        if lane == LINT && targets.len() >= TARGETS.iter().filter(|t| !t.rare).count() {
             unseen = control::unseen(&machine.workspace, &logs)?;
         }
     }
@@ -337,6 +353,8 @@ impl Machine {
         let target = built.map_or_else(|| workspace.join("target"), PathBuf::from);
         let root = target.join("targets");
         fs::create_dir_all(root.join("logs"))?;
+        fs::write(root.join("no-compiler"), NO_COMPILER)?;
+        fs::set_permissions(root.join("no-compiler"), Permissions::from_mode(0o755))?;
         Ok(Self { workspace, folder: root.clone(), build: root.join("build"), root })
     }
 
@@ -348,7 +366,7 @@ impl Machine {
         control::plant(&self.workspace, &workspace, lane, &triples)?;
         // What is built with a fault in it must not be taken for anything else: cargo knows a
         // package by its place in its workspace. A lint's faults are never built.
-        let build = if lane == "lint" { self.build.clone() } else { folder.join("build") };
+        let build = if lane == LINT { self.build.clone() } else { folder.join("build") };
         Ok(Self { workspace, root: self.root.clone(), folder, build })
     }
 
@@ -358,7 +376,7 @@ impl Machine {
 
     fn cell(&self, lane: &str, target: &Target) -> Option<(Cell, Duration)> {
         let job: &dyn Fn() -> Result<Cell> = match (lane, target.zig, target.run) {
-            ("lint", ..) => &|| self.lint(target),
+            (LINT, ..) => &|| self.lint(target),
             ("link", Some(zig), _) => &|| self.link(target, zig),
             ("run", _, Run::Tests { packages, .. }) => &|| self.test(target, packages),
             ("kernel", _, Run::Tests { boots: true, .. }) => &|| self.kernel(target),
@@ -374,6 +392,8 @@ impl Machine {
 
     /// Runs a line of shell that makes sure of something.
     fn have(&self, line: &str) -> Result<()> {
+        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+        let _guard = ONE_AT_A_TIME.lock();
         let log = File::create(self.root.join("logs/have.log"))?;
         let done = Command::new("bash")
             .args(["-ec", line])
@@ -408,8 +428,10 @@ impl Machine {
     fn cargo(&self, target: &Target, folder: &Path, subcommand: &str) -> Command {
         let mut cargo = Command::new("cargo");
         cargo.current_dir(folder).env("CARGO_TARGET_DIR", &self.build);
+        cargo.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_PROFILE_TEST_DEBUG", "0");
         cargo.args([subcommand, "--quiet", "--target", target.triple]);
         if target.std == Std::Source {
+            cargo.env("CARGO_TARGET_DIR", self.build.join("source"));
             cargo.env("RUSTC_BOOTSTRAP", "1").arg("-Zbuild-std=std,panic_abort,panic_unwind,test");
         }
         if let Some(zig) = target.zig {
@@ -453,8 +475,6 @@ impl Machine {
 
     fn lint(&self, target: &Target) -> Result<Cell> {
         let compiler = self.root.join("no-compiler");
-        fs::write(&compiler, NO_COMPILER)?;
-        self.have(&format!("chmod +x {}", compiler.display()))?;
         let mut ours = self.cargo(target, &self.workspace, "clippy");
         ours.args(["--package", "anypoll"]).args(target.lint.ours);
         let mut drop_ins = self.cargo(target, &self.workspace, "clippy");
