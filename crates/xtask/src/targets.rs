@@ -76,7 +76,11 @@ enum Run {
     Wine,
 }
 
-const ALL: Lint = Lint { name: "all", ours: &["--all-targets"], drop_ins: &["--all-targets"] };
+const ALL: Lint = Lint {
+    name: "all",
+    ours: &["--all-targets", "--all-features"],
+    drop_ins: &["--all-targets", "--all-features"],
+};
 /// Some examples are about what only a Unix has.
 const WINDOWS: Lint = Lint {
     ours: &[
@@ -86,21 +90,25 @@ const WINDOWS: Lint = Lint {
         "--example=http_server",
         "--example=resp_*",
         "--example=tour",
+        "--all-features",
     ],
     ..ALL
 };
 /// There are no children and no signals.
 const WASI: Lint = Lint {
-    ours: &["--lib", "--tests", "--example=executor", "--example=resp_*", "--features=channel,net"],
-    drop_ins: &["--all-targets", "--features=net,os-ext"],
+    ours: &["--lib", "--tests", "--example=executor", "--example=resp_*", "--all-features"],
     ..ALL
 };
 /// socket2 does not know the system.
-const NO_SOCKET2: Lint = Lint { ours: &["--lib", "--tests", "--features=channel"], ..ALL };
+const NO_SOCKET2: Lint = Lint {
+    ours: &["--lib", "--tests", "--features=channel,tracing"],
+    drop_ins: &["--all-targets"],
+    ..ALL
+};
 const LIBRARIES: Lint = Lint {
     name: "libs",
-    ours: &["--lib", "--features=channel,net"],
-    drop_ins: &["--lib", "--features=net,os-ext"],
+    ours: &["--lib", "--all-features"],
+    drop_ins: &["--lib", "--all-features"],
 };
 
 impl Target {
@@ -184,14 +192,13 @@ const LINT: &str = "lint";
 const TESTS: &[&str] =
     &["channel", "contract", "epoll_fallback", "executor", "net", "process", "timers"];
 
+/// What these depend on: the other dependencies are in C, or take long to build.
+const TESTS_NEED: [&str; 5] = ["anypoll", "errno", "rustix", "signal-hook", "socket2"];
+
 /// Stands in for C's compiler and its librarian where nothing is linked.
 const NO_COMPILER: &str = r#"#!/bin/sh
 for arg; do case $arg in *.a | *.lib) echo '!<arch>' >"${arg#-out:}" ;; esac; done
 "#;
-
-/// What tests depend on that is in C or takes long to build, and those tests.
-const LONG_TO_BUILD: [&str; 4] = ["loom", "rcgen", "rustls", "tungstenite"];
-const THEIR_TESTS: [&str; 4] = ["loom.rs", "loom_channel.rs", "protocols.rs", "tls.rs"];
 
 /// Tests that qemu's user mode cannot run: it has no seccomp, and no `kcmp`.
 const NOT_UNDER_QEMU: &[&str] = &[
@@ -488,7 +495,7 @@ impl Machine {
         self.step(target, "lint", commands, |_| target.lint.name.into())
     }
 
-    /// Our library in a package without the dependencies that take [`LONG_TO_BUILD`].
+    /// Our library in a package with no more dependencies than [`TESTS_NEED`].
     fn library(&self) -> Result<PathBuf> {
         let theirs = self.workspace.join("crates/anypoll");
         let ours = self.folder.join("anypoll");
@@ -496,32 +503,25 @@ impl Machine {
             Ok(fs::read_to_string(path.join("Cargo.toml"))?.parse()?)
         };
         let mut manifest = read(&theirs)?;
-        for (_, of_some) in manifest["target"].as_table_mut().ok_or("a table")? {
-            if let Some(dependencies) = of_some.get_mut("dev-dependencies") {
-                dependencies
-                    .as_table_mut()
-                    .ok_or("a table")?
-                    .retain(|name, _| !LONG_TO_BUILD.contains(&name));
+        let keep = |of: &mut Table| {
+            if let Some(Value::Table(dependencies)) = of.get_mut("dev-dependencies") {
+                dependencies.retain(|name, _| TESTS_NEED.contains(&name));
             }
-        }
+        };
+        keep(&mut manifest);
+        let of_systems = manifest["target"].as_table_mut().ok_or("a table")?;
+        of_systems.iter_mut().filter_map(|(_, of)| of.as_table_mut()).for_each(keep);
         let root = read(&self.workspace)?;
         let mut inherited = root["workspace"].as_table().ok_or("a table")?.clone();
         inherited.remove("members");
         inherited.remove("default-members");
         manifest.insert("workspace".into(), Value::Table(inherited));
 
-        fs::create_dir_all(ours.join("tests"))?;
+        fs::create_dir_all(&ours)?;
         fs::write(ours.join("Cargo.toml"), manifest.to_string())?;
-        let mut links = vec!["src".into(), "examples".into()];
-        for test in fs::read_dir(theirs.join("tests"))? {
-            let name = test?.file_name();
-            if !THEIR_TESTS.iter().any(|other| name == *other) {
-                links.push(Path::new("tests").join(name));
-            }
-        }
-        for link in links {
-            let _ = fs::remove_file(ours.join(&link));
-            symlink(theirs.join(&link), ours.join(&link))?;
+        for link in ["src", "examples", "tests"] {
+            let _ = fs::remove_file(ours.join(link));
+            symlink(theirs.join(link), ours.join(link))?;
         }
         Ok(ours)
     }

@@ -61,23 +61,20 @@ pub(super) fn metadata(fd: impl AsFd) -> io::Result<Metadata> {
 /// Whether reading and writing never block, as a file of a disk.
 pub(crate) fn is_always_ready(fd: impl AsFd) -> io::Result<bool> {
     let kind = metadata(&fd)?.file_type();
-    Ok((kind.is_file() || kind.is_dir()) && !can_be_watched(fd)?)
-}
-
-/// Some of the files that the kernel makes up (procfs, sysfs, tracefs) have readiness.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn can_be_watched(fd: impl AsFd) -> io::Result<bool> {
-    use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
-
-    let probe = epoll::create(CreateFlags::CLOEXEC)?;
-    let added = epoll::add(probe, fd, EventData::new_u64(0), EventFlags::empty());
-    Ok(added != Err(rustix::io::Errno::PERM))
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-#[allow(clippy::unnecessary_wraps, reason = "Linux has to ask")]
-fn can_be_watched(_: impl AsFd) -> io::Result<bool> {
-    Ok(false)
+    if !kind.is_file() && !kind.is_dir() {
+        return Ok(false);
+    }
+    // Some of the files that the kernel makes up (procfs, sysfs, tracefs) have readiness.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+        let probe = epoll::create(CreateFlags::CLOEXEC)?;
+        let added = epoll::add(probe, fd, EventData::new_u64(0), EventFlags::empty());
+        if added != Err(rustix::io::Errno::PERM) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Whether a call that could not be done at once goes on, or can be tried again, when its object is
