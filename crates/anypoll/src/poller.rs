@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::backend::{self, AddError, Backend, Selector};
 use crate::event::{Conditions, Event, Events, Token};
 use crate::interest::{Interest, Mode};
-use crate::readiness::{Deadline, Kernel, OnSignal, Readiness, Repeat, Slot, Timeout};
+use crate::readiness::{Deadline, Kernel, OnSignal, Readiness, Record, Repeat, Slot, Timeout};
 use crate::registered::{RegisterError, Registered};
 use crate::source::Source;
 use crate::sys::{self, Handle, RawHandle};
@@ -49,6 +49,41 @@ impl Kernel for Inner {
 
     fn notify(&self) -> bool {
         self.selector.notify()
+    }
+}
+
+/// The kernel's events, but for those that `keep` does not want.
+struct Retaining<'a, F> {
+    kernel: &'a Inner,
+    keep: F,
+}
+
+impl<F: Fn(&mut Event) -> bool> Kernel for Retaining<'_, F> {
+    type Event = Event;
+
+    fn wait(&self, events: &mut Vec<Event>, limit: usize, timeout: Timeout) -> io::Result<()> {
+        let start = events.len();
+        loop {
+            self.kernel.wait(events, limit, timeout)?;
+            let came = events.len() - start;
+            let mut end = start;
+            for at in start..events.len() {
+                let mut event = events[at];
+                if event.is_notice() || (self.keep)(&mut event) {
+                    events[end] = event;
+                    end += 1;
+                }
+            }
+            events.truncate(end);
+            let others_had_no_room = came == limit && end == start;
+            if !others_had_no_room || timeout != Timeout::ZERO {
+                return Ok(());
+            }
+        }
+    }
+
+    fn notify(&self) -> bool {
+        self.kernel.notify()
     }
 }
 
@@ -173,7 +208,7 @@ impl Poller {
     #[inline]
     pub fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         events.clear();
-        self.run(events, &Deadline::after(timeout, OnSignal::Continue))
+        self.run(&*self.0, events, &Deadline::after(timeout, OnSignal::Continue))
     }
 
     /// Like [`wait`](Self::wait), until a moment. One that has passed only looks. The earlier of two
@@ -185,13 +220,18 @@ impl Poller {
     #[inline]
     pub fn wait_until(&self, events: &mut Events, deadline: Option<Instant>) -> io::Result<()> {
         events.clear();
-        self.run(events, &Deadline::at(deadline))
+        self.run(&*self.0, events, &Deadline::at(deadline))
     }
 
     #[inline]
-    fn run(&self, events: &mut Events, end: &Deadline) -> io::Result<()> {
+    fn run(
+        &self,
+        kernel: &impl Kernel<Event = Event>,
+        events: &mut Events,
+        end: &Deadline,
+    ) -> io::Result<()> {
         let before = events.len();
-        let result = self.readiness().wait(&*self.0, &mut events.0, end);
+        let result = self.readiness().wait(kernel, &mut events.0, end);
         self.0.streaks.waited(events, before);
         result
     }
@@ -310,7 +350,48 @@ impl Poller {
     /// Those of [`wait`](Self::wait); [`Events::reserve`] makes room.
     #[inline]
     pub fn wait_append(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
-        self.run(events, &Deadline::after(timeout, OnSignal::Return))
+        self.run(&*self.0, events, &Deadline::after(timeout, OnSignal::Return))
+    }
+
+    /// Like [`wait_append`](Self::wait_append), but shows `keep` each event of a registered object,
+    /// which may put another in its place. Those for which it returns `false` are left out, and a wait
+    /// that would bring nothing else goes on: so `keep` has to see to it that they do not come for
+    /// ever. It may call everything but a wait.
+    ///
+    /// For whoever gives registrations tokens of their own, and knows which of them are out of date.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`wait_append`](Self::wait_append).
+    ///
+    /// ```
+    /// use anypoll::{AlwaysReadyObject, Event, Events, Interest, Mode, Poller, Token};
+    /// use std::time::Duration;
+    ///
+    /// let poller = Poller::new()?;
+    /// let (reader, writer) = std::io::pipe()?;
+    /// poller.add(&reader, Token(1), Interest::READABLE, Mode::Level, AlwaysReadyObject::Refuse)?;
+    /// poller.add(&writer, Token(2), Interest::WRITABLE, Mode::Level, AlwaysReadyObject::Refuse)?;
+    /// std::io::Write::write_all(&mut &writer, b"both are ready")?;
+    ///
+    /// let mut events = Events::default();
+    /// poller.wait_retain(&mut events, Some(Duration::ZERO), |event| {
+    ///     let wanted = event.token() == Token(2);
+    ///     *event = Event::new(Token(7), event.conditions());
+    ///     wanted
+    /// })?;
+    /// let tokens: Vec<_> = events.iter().map(Event::token).collect();
+    /// assert_eq!(tokens, [Token(7)]);
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn wait_retain(
+        &self,
+        events: &mut Events,
+        timeout: Option<Duration>,
+        keep: impl Fn(&mut Event) -> bool,
+    ) -> io::Result<()> {
+        let kernel = Retaining { kernel: &self.0, keep };
+        self.run(&kernel, events, &Deadline::after(timeout, OnSignal::Return))
     }
 
     /// Makes one wait ([`wait`](Self::wait), [`wait_until`](Self::wait_until) or

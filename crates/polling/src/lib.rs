@@ -67,6 +67,7 @@ mod event;
 pub mod os;
 mod poller;
 mod source;
+mod table;
 
 pub use event::{Event, Events, PollMode};
 pub use poller::Poller;

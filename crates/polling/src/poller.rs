@@ -8,12 +8,16 @@ use anypoll::{AlwaysReadyObject, Backend, Interest, Mode, Token};
 
 use crate::event::{Event, Events, PollMode};
 use crate::source::{AsRawSource, AsSource, Borrowed};
+use crate::table::{Change, Table};
 
 /// Watches objects and reports which can be used now.
 #[derive(Debug)]
 pub struct Poller {
     pub(crate) poller: anypoll::Poller,
+    table: Option<Table>,
     has_waiter: AtomicBool,
+    /// Its descriptor was handed out.
+    is_watched: AtomicBool,
 }
 
 /// The one thread that waits.
@@ -38,7 +42,13 @@ impl Poller {
     ///
     /// The system's: no descriptors or no memory left.
     pub fn new() -> io::Result<Self> {
-        Ok(Self { poller: anypoll::Poller::new()?, has_waiter: AtomicBool::new(false) })
+        let poller = anypoll::Poller::new()?;
+        Ok(Self {
+            table: Table::of(&poller),
+            poller,
+            has_waiter: AtomicBool::new(false),
+            is_watched: AtomicBool::new(false),
+        })
     }
 
     /// Whether [`PollMode::Level`] can be used: it can, everywhere.
@@ -91,7 +101,13 @@ impl Poller {
         // SAFETY: the caller's object is open until it has been deleted.
         let source = unsafe { Borrowed::borrow_raw(source.raw()) };
         self.ask(interest, mode, |token, interest, mode| {
-            self.poller.add(&source, token, interest, mode, AlwaysReadyObject::Refuse)
+            let add = |token, mode| {
+                self.poller.add(&source, token, interest, mode, AlwaysReadyObject::Refuse)
+            };
+            match &self.table {
+                Some(table) => table.add((&source).raw(), &self.change(token, interest, mode), add),
+                None => add(token, mode),
+            }
         })
     }
 
@@ -118,9 +134,22 @@ impl Poller {
         interest: Event,
         mode: PollMode,
     ) -> io::Result<()> {
+        let source = source.source();
         self.ask(interest, mode, |token, interest, mode| {
-            self.poller.modify(&source.source(), token, interest, mode)
+            let modify = |token, mode| self.poller.modify(&source, token, interest, mode);
+            match &self.table {
+                Some(table) => {
+                    table.modify((&source).raw(), &self.change(token, interest, mode), modify)
+                }
+                None => modify(token, mode),
+            }
         })
+    }
+
+    fn change(&self, Token(key): Token, interest: Interest, mode: Mode) -> Change {
+        let during_wait =
+            self.has_waiter.load(Ordering::Acquire) || self.is_watched.load(Ordering::Acquire);
+        Change { key, interest, mode, during_wait }
     }
 
     /// Checks and translates, and asks without urgent data where there is no such thing.
@@ -165,7 +194,12 @@ impl Poller {
     ///
     /// [`NotFound`](io::ErrorKind::NotFound): this poller does not watch it.
     pub fn delete(&self, source: impl AsSource) -> io::Result<()> {
-        self.poller.remove(&source.source())
+        let source = source.source();
+        let remove = || self.poller.remove(&source);
+        match &self.table {
+            Some(table) => table.delete((&source).raw(), remove),
+            None => remove(),
+        }
     }
 
     /// Waits until something is ready, and adds it to `events`.
@@ -204,7 +238,13 @@ impl Poller {
             events.reserve(1);
         }
         loop {
-            match self.poller.wait_append(events, timeout) {
+            let result = match &self.table {
+                Some(table) => self
+                    .poller
+                    .wait_retain(events, timeout, |event| table.is_wanted(event, &self.poller)),
+                None => self.poller.wait_append(events, timeout),
+            };
+            match result {
                 Ok(()) => return Ok(events.len()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
@@ -242,7 +282,7 @@ fn remaining(deadline: Option<Instant>) -> Option<Duration> {
 mod descriptor {
     use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
-    use super::Poller;
+    use super::{Ordering, Poller};
 
     /// The descriptor is readable whenever a wait with a timeout of zero would return something.
     ///
@@ -250,6 +290,7 @@ mod descriptor {
     /// its way already.
     impl AsFd for Poller {
         fn as_fd(&self) -> BorrowedFd<'_> {
+            self.is_watched.store(true, Ordering::Release);
             self.poller.descriptor().expect("this backend has a descriptor")
         }
     }

@@ -3,6 +3,7 @@
 #[cfg(unix)]
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
+use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,7 @@ on_every_backend! {
     a_registration_by_handle
     rearm_by_handle
     appending_keeps_what_is_there
+    what_is_not_kept_has_not_been
     an_interrupt_ends_one_wait
     an_interrupt_brings_what_there_is
     a_posted_event_is_reported_once
@@ -125,6 +127,85 @@ fn appending_keeps_what_is_there(backend: Backend) {
     poller.wait(&mut events, Some(PATIENCE)).unwrap();
     assert_eq!(tokens(&events), [1]);
     expect_nothing(&poller);
+}
+
+fn what_is_not_kept_has_not_been(backend: Backend) {
+    within_patience(move || {
+        let poller = poller(backend);
+        let pipes: Vec<_> = (0..4).map(|_| pipe().unwrap()).collect();
+        let accept = AlwaysReadyObject::Accept;
+        for (token, (reader, writer)) in pipes.iter().enumerate() {
+            poller.add(reader, Token(token), Interest::READABLE, Mode::Level, accept).unwrap();
+            (&mut &*writer).write_all(b"x").unwrap();
+        }
+        let shown = Mutex::new(Vec::new());
+        let keep_only = |wanted: usize| {
+            let (shown, poller, pipes) = (&shown, &poller, &pipes);
+            move |event: &mut Event| {
+                let token = event.token();
+                shown.lock().unwrap().push(token.0);
+                assert_eq!(event.conditions(), Conditions::READ);
+                *event = Event::new(Token(token.0 + 100), Conditions::READ | Conditions::PRIORITY);
+                if token.0 != wanted {
+                    let reader = &pipes[token.0].0;
+                    poller.modify(reader, token, Interest::NONE, Mode::Level).unwrap();
+                }
+                token.0 == wanted
+            }
+        };
+        let shown_now = || {
+            let mut shown = std::mem::take(&mut *shown.lock().unwrap());
+            shown.sort_unstable();
+            shown
+        };
+
+        // What has no room because of the others is looked for again, by a wait without time too.
+        for (capacity, timeout) in
+            [(16, Some(Duration::ZERO)), (1, Some(Duration::ZERO)), (1, None), (3, Some(PATIENCE))]
+        {
+            for wanted in 0..4 {
+                for (token, (reader, _)) in pipes.iter().enumerate() {
+                    poller.modify(reader, Token(token), Interest::READABLE, Mode::Level).unwrap();
+                }
+                let mut events = Events::with_capacity(capacity);
+                poller.wait_retain(&mut events, timeout, keep_only(wanted)).unwrap();
+                assert_eq!(tokens(&events), [wanted + 100]);
+                let both = Conditions::READ | Conditions::PRIORITY;
+                assert_eq!(events.get(0).unwrap().conditions(), both);
+                let shown = shown_now();
+                if capacity > 4 {
+                    assert_eq!(shown, [0, 1, 2, 3]);
+                } else {
+                    assert!(shown.contains(&wanted));
+                }
+            }
+        }
+
+        // A wait in which nothing is kept takes its time.
+        let mut events = Events::default();
+        let timeout = Duration::from_millis(5);
+        for (token, (reader, _)) in pipes.iter().enumerate() {
+            poller.modify(reader, Token(token), Interest::READABLE, Mode::Level).unwrap();
+        }
+        let start = Instant::now();
+        poller.wait_retain(&mut events, Some(timeout), keep_only(9)).unwrap();
+        assert!(events.is_empty() && start.elapsed() >= timeout);
+        assert_eq!(shown_now(), [0, 1, 2, 3]);
+
+        // An interrupt that comes with it is not lost, and what has no object is not shown.
+        let (reader, _) = &pipes[2];
+        poller.modify(reader, Token(2), Interest::READABLE, Mode::Level).unwrap();
+        poller.interrupt();
+        poller.wait_retain(&mut events, None, keep_only(9)).unwrap();
+        assert!(events.is_empty());
+        assert_eq!(shown_now(), [2]);
+        poller.post(Event::new(Token(5), Conditions::READ));
+        poller.waker(Token(6)).wake();
+        poller.wait_retain(&mut events, None, keep_only(9)).unwrap();
+        assert_eq!(tokens(&events), [5, 6]);
+        assert_eq!(shown_now(), []);
+        expect_nothing(&poller);
+    });
 }
 
 fn an_interrupt_ends_one_wait(backend: Backend) {

@@ -1,0 +1,180 @@
+//! What is watched, so that a oneshot's re-arming need not cost a system call.
+//!
+//! The kernel watches a [`Oneshot`](crate::PollMode::Oneshot) object in level mode, and whether it is
+//! to be reported is known here. Most are modified before the next wait, when what was ready has been
+//! used up: the kernel has nothing to learn then. One that is still ready in a wait although nobody
+//! has asked again is *caught* and taken off, and for a while after that the kernel does the account.
+//! So it does for what can be written, which mostly stays so.
+//!
+//! A wait may hold events from before a change that another thread makes meanwhile. The kernel is
+//! always told of such a change, with a new token; events that have an older one are out of date.
+
+use std::io;
+use std::sync::{Mutex, MutexGuard};
+
+use anypoll::{Backend, Event, Interest, Mode, Poller, Token};
+
+use crate::source::{Borrowed, Raw};
+
+/// A token has the number of changes above, and the descriptor below.
+const CHANGE: usize = 1 << (usize::BITS / 2);
+
+/// How many changes the kernel is told of after a catch: twice as many each time, until one was
+/// re-armed without.
+const LEAST_TOLD: u8 = 2;
+const MOST_TOLD: u8 = 64;
+
+/// By descriptor.
+#[derive(Debug, Default)]
+pub(crate) struct Table(Mutex<Vec<Object>>);
+
+pub(crate) struct Change {
+    pub(crate) key: usize,
+    pub(crate) interest: Interest,
+    pub(crate) mode: Mode,
+    /// Somebody may wait while it is made.
+    pub(crate) during_wait: bool,
+}
+
+#[derive(Debug)]
+struct Object {
+    key: usize,
+    token: Token,
+    interest: Interest,
+    state: State,
+    /// How many more changes the kernel is told of, and how many after the next catch.
+    told: u8,
+    told_next: u8,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// The kernel knows what to report.
+    Kernel,
+    /// To be reported once.
+    Armed,
+    /// It was, and the kernel would go on.
+    Reported,
+    /// Nothing is to be reported.
+    Off,
+}
+
+impl Table {
+    /// With epoll, and where a token has room for two numbers.
+    pub(crate) fn of(poller: &Poller) -> Option<Self> {
+        (poller.backend() == Backend::Epoll && usize::BITS == 64).then(Self::default)
+    }
+
+    fn objects(&self) -> MutexGuard<'_, Vec<Object>> {
+        self.0.lock().expect("nothing panics while it holds this lock")
+    }
+
+    fn object<T>(&self, raw: Raw, act: impl FnOnce(&mut Object) -> T) -> T {
+        let index = usize::try_from(raw).expect("an open descriptor is not negative");
+        let mut objects = self.objects();
+        for next in objects.len()..=index {
+            objects.push(Object::new(Token(next)));
+        }
+        act(&mut objects[index])
+    }
+
+    /// `tell` tells the kernel.
+    pub(crate) fn add(
+        &self,
+        raw: Raw,
+        change: &Change,
+        tell: impl FnOnce(Token, Mode) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.object(raw, |object| object.change(change, tell))
+    }
+
+    pub(crate) fn modify(
+        &self,
+        raw: Raw,
+        change: &Change,
+        tell: impl FnOnce(Token, Mode) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.object(raw, |object| {
+            if !object.is_prepared_for(change) {
+                return object.change(change, tell);
+            }
+            (object.key, object.state, object.told_next) = (change.key, State::Armed, LEAST_TOLD);
+            Ok(())
+        })
+    }
+
+    pub(crate) fn delete(&self, raw: Raw, tell: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        self.object(raw, |object| {
+            tell()?;
+            *object = Object::new(object.next_token());
+            Ok(())
+        })
+    }
+
+    /// Whether an event that the kernel reported is to be, under its key.
+    pub(crate) fn is_wanted(&self, event: &mut Event, poller: &Poller) -> bool {
+        let object = &mut self.objects()[event.token().0 % CHANGE];
+        if event.token() != object.token {
+            return false;
+        }
+        *event = Event::new(Token(object.key), event.conditions());
+        match object.state {
+            State::Kernel => return true,
+            State::Armed => object.state = State::Reported,
+            State::Reported => object.take_off(poller),
+            State::Off => {}
+        }
+        object.state == State::Reported
+    }
+}
+
+impl Object {
+    fn new(token: Token) -> Self {
+        let (state, interest) = (State::Off, Interest::NONE);
+        Self { key: 0, token, interest, state, told: 0, told_next: LEAST_TOLD }
+    }
+
+    fn next_token(&self) -> Token {
+        Token(self.token.0.wrapping_add(CHANGE))
+    }
+
+    fn is_prepared_for(&self, change: &Change) -> bool {
+        matches!(self.state, State::Armed | State::Reported)
+            && !change.during_wait
+            && change.mode == Mode::Oneshot
+            && change.interest == self.interest
+    }
+
+    fn change(
+        &mut self,
+        change: &Change,
+        tell: impl FnOnce(Token, Mode) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let &Change { key, interest, mode, during_wait } = change;
+        let is_oneshot_here = mode == Mode::Oneshot
+            && interest.intersects(Interest::READABLE)
+            && !interest.intersects(Interest::WRITABLE)
+            && !during_wait
+            && self.told == 0;
+        let (state, mode) =
+            if is_oneshot_here { (State::Armed, Mode::Level) } else { (State::Kernel, mode) };
+        let token = self.next_token();
+        tell(token, mode)?;
+        *self = Self { key, token, interest, state, told: self.told.saturating_sub(1), ..*self };
+        Ok(())
+    }
+
+    /// Ends the reports of an object that has been caught.
+    fn take_off(&mut self, poller: &Poller) {
+        let raw = Raw::try_from(self.token.0 % CHANGE).expect("it was one");
+        // SAFETY: it is open until it is deleted, as the caller of `add` has promised.
+        let source = unsafe { Borrowed::borrow_raw(raw) };
+        let token = self.next_token();
+        // Its hang-up, which an empty interest does not end, comes once more.
+        if poller.modify(&source, token, Interest::NONE, Mode::Oneshot).is_ok() {
+            self.token = token;
+        }
+        (self.state, self.told) = (State::Off, self.told_next);
+        self.told_next = MOST_TOLD.min(2 * self.told_next);
+    }
+}
