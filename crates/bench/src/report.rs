@@ -213,21 +213,15 @@ impl Report {
         writeln!(
             out,
             "## {RUNTIMES}\n\nThe time with the runtime's own poller, divided by the time with ours \
-             ({}); likewise in turn, above 1 ours is the faster. `bare` is the same for a stand-in \
-             of polling that makes the same system calls and does nothing else: with one connection, where \
-             neither spares a wake, no poller of epoll's can be faster. \
-             System calls of one round trip, both ends, counted by strace.\n",
+             ({}); likewise in turn, above 1 ours is the faster. System calls of one round trip, both \
+             ends, counted by strace.\n",
             versions.join(", ")
         )?;
         self.write_plot(out, RUNTIMES)?;
-        writeln!(
-            out,
-            "| workload | ours | bare | system calls, own | ours |\n|---|---|---|---|---|"
-        )?;
+        writeln!(out, "| workload | ratio | system calls, own | ours |\n|---|---|---|---|")?;
         for row in self.runtimes.iter().flat_map(|runtime| &runtime.rows) {
             let slow = if row.ratio.high < 1.0 { "*" } else { "" };
-            let bare = row.bare.map_or_else(String::new, |bare| marked("", bare));
-            write!(out, "| {} | {} | {bare} |", row.name, marked(slow, row.ratio))?;
+            write!(out, "| {} | {} |", row.name, marked(slow, row.ratio))?;
             match row.calls {
                 Some([own, ours]) => writeln!(out, " {own:.2} | {ours:.2} |")?,
                 None => writeln!(out, " | |")?,
@@ -299,14 +293,7 @@ impl Report {
                 "bytes": build.bytes,
             })
         };
-        let runtime = |row: &runtimes::Row| {
-            json!({
-                "workload": row.name,
-                "ratio": spread_json(row.ratio),
-                "bare": row.bare.map(spread_json),
-                "calls": row.calls,
-            })
-        };
+        let runtime = |row: &runtimes::Row| json!({ "workload": row.name, "ratio": spread_json(row.ratio), "calls": row.calls });
         json!({
             "command": self.command,
             "machine": self.machine,

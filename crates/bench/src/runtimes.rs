@@ -19,20 +19,15 @@ pub(crate) struct Runtime {
     poller: &'static str,
     source: &'static str,
     dependency: &'static str,
-    /// Whether it is measured over [`BARE`] too.
-    has_bare: bool,
     workloads: &'static [&'static str],
 }
 
-/// What a runtime's program is built over.
-const ORIGINAL: &str = "original";
-const OURS: &str = "ours";
-const BARE: &str = "bare";
-
 pub(crate) const REASON: &str = "One round trip is some ten system calls and a task switch or two: \
-    what a poller saves is a small part of it. With two threads on two cores the scheduler decides, \
-    and a row may differ by several hundredths from run to run. Waking a sleeper takes some locked \
-    instructions that mio's bare write does without; they spare that write when nobody sleeps.";
+    what a poller saves is a small part of it. Under smol, with one connection, ours makes one for \
+    each wait and none to arm a connection again, as long as its task reads all before the next wait. \
+    With two threads on two cores the scheduler decides, and a row may differ by several hundredths \
+    from run to run. Waking a sleeper takes some locked instructions that mio's bare write does \
+    without; they spare that write when nobody sleeps.";
 
 /// Words: workload, connections, threads, operations.
 pub(crate) const RUNTIMES: [Runtime; 2] = [
@@ -41,7 +36,6 @@ pub(crate) const RUNTIMES: [Runtime; 2] = [
         poller: "mio",
         source: include_str!("../programs/tokio.rs"),
         dependency: "tokio = { version = '=1.54.1', features = ['full'] }",
-        has_bare: false,
         workloads: &[
             "echo 1 1 3000",
             "echo 100 1 20000",
@@ -59,7 +53,6 @@ pub(crate) const RUNTIMES: [Runtime; 2] = [
         poller: "polling",
         source: include_str!("../programs/smol.rs"),
         dependency: "smol = '=2.0.2'",
-        has_bare: true,
         workloads: &[
             "echo 1 1 3000",
             "echo 100 1 20000",
@@ -75,8 +68,6 @@ pub(crate) const RUNTIMES: [Runtime; 2] = [
 pub(crate) struct Row {
     pub(crate) name: String,
     pub(crate) ratio: Spread,
-    /// The original's time over that of a poller of bare system calls.
-    pub(crate) bare: Option<Spread>,
     /// System calls of a round trip: the original's and ours.
     pub(crate) calls: Option<[f64; 2]>,
 }
@@ -94,64 +85,54 @@ impl Runtime {
         if workloads.is_empty() {
             return Ok(Measured { versions: Vec::new(), rows: Vec::new() });
         }
-        let original = self.build(ORIGINAL)?;
-        let mut programs = vec![original.program(), self.build(OURS)?.program()];
-        if self.has_bare {
-            programs.push(self.build(BARE)?.program());
-        }
+        let original = self.build("original")?;
+        let programs = [original.program(), self.build("ours")?.program()];
         let mut versions = original.dependencies()?;
         versions.retain(|(name, _)| name == self.name || name == self.poller);
-        let mut running: Vec<_> = programs.iter().map(|program| Program::start(program)).collect();
+        let mut running = programs.each_ref().map(|program| Program::start(program));
         let mut rows = Vec::new();
         for workload in workloads {
             let name = describe(self.name, workload);
             eprintln!("{name} …");
             let workload = scaled(workload, effort.divisor);
-            let mut ratios = vec![Vec::new(); running.len() - 1];
-            let _one_core: Vec<_> = running
-                .iter()
-                .filter(|_| workload.starts_with("wakes"))
-                .map(|program| OneCore::keep(Some(program.pid())))
-                .collect();
+            let mut ratios = Vec::new();
+            let _one_core = workload
+                .starts_with("wakes")
+                .then(|| running.each_ref().map(|program| OneCore::keep(Some(program.pid()))));
             effort.rounds(|round| {
-                let mut times = vec![0.0; running.len()];
-                for which in order(running.len(), round) {
+                let mut times = [0.0; 2];
+                for which in order(2, round) {
                     times[which] = running[which].ask(&workload);
                 }
                 if round > 0 {
-                    for (ratios, time) in ratios.iter_mut().zip(&times[1..]) {
-                        ratios.push(times[0] / time);
-                    }
+                    ratios.push(times[0] / times[1]);
                 }
             });
-            let mut ratios = ratios.into_iter().map(spread);
             let calls = if workload.starts_with("echo 1 1 ") {
                 Some([counted_calls(&programs[0])?, counted_calls(&programs[1])?])
             } else {
                 None
             };
-            let ratio = ratios.next().expect("ours is always measured");
-            rows.push(Row { name, ratio, bare: ratios.next(), calls });
+            rows.push(Row { name, ratio: spread(ratios), calls });
         }
         Ok(Measured { versions, rows })
     }
 
     fn build(&self, side: &str) -> Result<Package, String> {
-        let replacement = match side {
-            OURS => Some(crates().join(self.poller)),
-            BARE => Some(crates().join("bench/programs/bare_polling")),
-            _ => None,
+        let replaced = if side == "ours" {
+            let replacement = crates().join(self.poller);
+            let path = replacement.display();
+            format!("[patch.crates-io]\n{} = {{ path = '{path}' }}\n", self.poller)
+        } else {
+            String::new()
         };
-        let replaced = replacement.as_ref().map_or_else(String::new, |path| {
-            format!("[patch.crates-io]\n{} = {{ path = '{}' }}\n", self.poller, path.display())
-        });
         let tail = format!("[dependencies]\n{}\n\n{replaced}", self.dependency);
         let folder = format!("bench-runtimes/{}/{side}", self.name);
         let package = Package::write(&folder, &tail, self.source);
         eprintln!("building {} over {side} …", self.name);
         package.cargo(&["build", "--quiet", "--release"])?;
         let tree = package.cargo(&["tree", "--quiet", "-i", self.poller])?;
-        if tree.contains("crates/") == replacement.is_some() {
+        if tree.contains("crates/") == (side == "ours") {
             Ok(package)
         } else {
             Err(format!("{} over {side} was built with another {}", self.name, self.poller))

@@ -34,6 +34,13 @@
 //!
 //! - On Linux a wait is one system call, where polling makes five. A [`notify`](Poller::notify)
 //!   makes one only if a thread sleeps in a wait and none is on its way; receiving it costs none.
+//! - On 64-bit Linux and Android a [`modify`](Poller::modify) that asks for the same reading as before,
+//!   after its one report and in [`Oneshot`](PollMode::Oneshot) mode, makes no system call: the kernel
+//!   was never told of the report. It is told when a wait finds the object still ready (a call more
+//!   than in polling), then of some changes after that, of changes while another thread waits, and
+//!   of all if the descriptor was handed out. For this the poller keeps 24 bytes for each
+//!   descriptor up to the highest; and what was closed without having been deleted, against the
+//!   rule of [`add`](Poller::add), while a duplicate lives on, can make waits spin.
 //! - A poller has two descriptors instead of three.
 //! - A wait whose [`Events`] are full of older events makes room, where polling fails with
 //!   `EINVAL`.
