@@ -171,6 +171,7 @@ fn a_report_leaves_nothing_to_a_number_that_comes_again() {
         let missing = poller.modify(&a, Event::readable(key)).unwrap_err();
         assert_eq!(missing.kind(), ErrorKind::NotFound);
         add(&poller, &a, Event::none(key));
+        // SAFETY: it is deleted below.
         let twice = unsafe { poller.add(&a, Event::readable(key)) }.unwrap_err();
         assert_eq!(twice.kind(), ErrorKind::AlreadyExists);
         assert_eq!(look(&poller), []);
