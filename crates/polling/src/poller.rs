@@ -25,7 +25,8 @@ struct Waiter<'a>(&'a Poller);
 
 impl<'a> Waiter<'a> {
     fn of(poller: &'a Poller) -> Option<Self> {
-        (!poller.has_waiter.swap(true, Ordering::Acquire)).then(|| Self(poller))
+        // Before it looks at the kernel: who sees no waiter has changed what it will see there.
+        (!poller.has_waiter.swap(true, Ordering::SeqCst)).then(|| Self(poller))
     }
 }
 
@@ -148,7 +149,7 @@ impl Poller {
 
     fn change(&self, Token(key): Token, interest: Interest, mode: Mode) -> Change {
         let during_wait =
-            self.has_waiter.load(Ordering::Acquire) || self.is_watched.load(Ordering::Acquire);
+            self.has_waiter.load(Ordering::SeqCst) || self.is_watched.load(Ordering::SeqCst);
         Change { key, interest, mode, during_wait }
     }
 
@@ -290,7 +291,7 @@ mod descriptor {
     /// its way already.
     impl AsFd for Poller {
         fn as_fd(&self) -> BorrowedFd<'_> {
-            self.is_watched.store(true, Ordering::Release);
+            self.is_watched.store(true, Ordering::SeqCst);
             self.poller.descriptor().expect("this backend has a descriptor")
         }
     }
