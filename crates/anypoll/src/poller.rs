@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::backend::{self, AddError, Backend, Selector};
 use crate::event::{Conditions, Event, Events, Token};
 use crate::interest::{Interest, Mode};
-use crate::readiness::{Deadline, Kernel, OnSignal, Readiness, Record, Repeat, Slot, Timeout};
+use crate::readiness::{Deadline, Kernel, OnSignal, Readiness, Repeat, Slot, Timeout};
 use crate::registered::{RegisterError, Registered};
 use crate::source::Source;
 use crate::sys::{self, Handle, RawHandle};
@@ -38,6 +38,9 @@ struct Inner {
     streaks: Streaks,
 }
 
+/// How often a wait whose time is up looks again when nothing that it brought was kept.
+const MOST_LOOKS: u32 = 100;
+
 /// A pointer that is one with the readiness', for the sake of the registers that a wait takes.
 impl Kernel for Inner {
     type Event = Event;
@@ -49,41 +52,6 @@ impl Kernel for Inner {
 
     fn notify(&self) -> bool {
         self.selector.notify()
-    }
-}
-
-/// The kernel's events, but for those that `keep` does not want.
-struct Retaining<'a, F> {
-    kernel: &'a Inner,
-    keep: F,
-}
-
-impl<F: Fn(&mut Event) -> bool> Kernel for Retaining<'_, F> {
-    type Event = Event;
-
-    fn wait(&self, events: &mut Vec<Event>, limit: usize, timeout: Timeout) -> io::Result<()> {
-        let start = events.len();
-        loop {
-            self.kernel.wait(events, limit, timeout)?;
-            let came = events.len() - start;
-            let mut end = start;
-            for at in start..events.len() {
-                let mut event = events[at];
-                if event.is_notice() || (self.keep)(&mut event) {
-                    events[end] = event;
-                    end += 1;
-                }
-            }
-            events.truncate(end);
-            let others_had_no_room = came == limit && end == start;
-            if !others_had_no_room || timeout != Timeout::ZERO {
-                return Ok(());
-            }
-        }
-    }
-
-    fn notify(&self) -> bool {
-        self.kernel.notify()
     }
 }
 
@@ -208,7 +176,7 @@ impl Poller {
     #[inline]
     pub fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         events.clear();
-        self.run(&*self.0, events, &Deadline::after(timeout, OnSignal::Continue))
+        self.run(events, &Deadline::after(timeout, OnSignal::Continue))
     }
 
     /// Like [`wait`](Self::wait), until a moment. One that has passed only looks. The earlier of two
@@ -220,18 +188,13 @@ impl Poller {
     #[inline]
     pub fn wait_until(&self, events: &mut Events, deadline: Option<Instant>) -> io::Result<()> {
         events.clear();
-        self.run(&*self.0, events, &Deadline::at(deadline))
+        self.run(events, &Deadline::at(deadline))
     }
 
     #[inline]
-    fn run(
-        &self,
-        kernel: &impl Kernel<Event = Event>,
-        events: &mut Events,
-        end: &Deadline,
-    ) -> io::Result<()> {
+    fn run(&self, events: &mut Events, end: &Deadline) -> io::Result<()> {
         let before = events.len();
-        let result = self.readiness().wait(kernel, &mut events.0, end);
+        let result = self.readiness().wait(&*self.0, &mut events.0, end);
         self.0.streaks.waited(events, before);
         result
     }
@@ -350,13 +313,13 @@ impl Poller {
     /// Those of [`wait`](Self::wait); [`Events::reserve`] makes room.
     #[inline]
     pub fn wait_append(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
-        self.run(&*self.0, events, &Deadline::after(timeout, OnSignal::Return))
+        self.run(events, &Deadline::after(timeout, OnSignal::Return))
     }
 
-    /// Like [`wait_append`](Self::wait_append), but shows `keep` each event of a registered object,
-    /// which may put another in its place. Those for which it returns `false` are left out, and a wait
-    /// that would bring nothing else goes on: so `keep` has to see to it that they do not come for
-    /// ever. It may call everything but a wait.
+    /// Like [`wait_append`](Self::wait_append), but shows each event to `keep`, which may put another
+    /// in its place. Those for which it returns `false` are left out, and a wait that brought nothing
+    /// else goes on: when its time is up, with some looks at what had no room beside them. So `keep`
+    /// has to see to it that they do not come again and again.
     ///
     /// For whoever gives registrations tokens of their own, and knows which of them are out of date.
     ///
@@ -388,14 +351,25 @@ impl Poller {
         &self,
         events: &mut Events,
         timeout: Option<Duration>,
-        keep: impl Fn(&mut Event) -> bool,
+        mut keep: impl FnMut(&mut Event) -> bool,
     ) -> io::Result<()> {
-        let kernel = Retaining { kernel: &self.0, keep };
-        self.run(&kernel, events, &Deadline::after(timeout, OnSignal::Return))
+        let start = events.len();
+        let mut deadline = Deadline::after(timeout, OnSignal::Return);
+        let mut looks = MOST_LOOKS;
+        loop {
+            self.run(events, &deadline)?;
+            let brought_nothing = events.len() == start;
+            events.0.extract_if(start.., |event| !keep(event)).for_each(drop);
+            if brought_nothing || events.len() > start || deadline.was_interrupted() || looks == 0 {
+                return Ok(());
+            }
+            deadline.go_on();
+            looks -= u32::from(deadline.is_over());
+        }
     }
 
-    /// Makes one wait ([`wait`](Self::wait), [`wait_until`](Self::wait_until) or
-    /// [`wait_append`](Self::wait_append)) return with what it has, which may be nothing: one that
+    /// Makes one wait ([`wait`](Self::wait), [`wait_until`](Self::wait_until),
+    /// [`wait_append`](Self::wait_append) or [`wait_retain`](Self::wait_retain)) return with what it has, which may be nothing: one that
     /// runs, or else the next. Several calls before one is seen count as one.
     #[doc(alias = "notify")]
     pub fn interrupt(&self) {

@@ -25,6 +25,7 @@
 //!
 //! The tests compile this file a second time, over loom's atomics (`tests/loom.rs`).
 
+use std::cell::Cell;
 use std::io;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -403,8 +404,10 @@ impl<E: Record> Readiness<E> {
             // It may have taken the room of an event.
             again |= was_noticed;
             let is_due = was_noticed || self.is_pending();
-            let interrupted = is_due && self.collect(kernel, events);
-            if events.len() > start || interrupted {
+            if is_due && self.collect(kernel, events) {
+                deadline.interrupted.set(true);
+            }
+            if events.len() > start || deadline.was_interrupted() {
                 return Ok(());
             }
             match Self::next_timeout(result, again, deadline) {
@@ -523,6 +526,7 @@ pub(crate) struct Deadline {
     timeout: Timeout,
     at: Option<Instant>,
     on_signal: OnSignal,
+    interrupted: Cell<bool>,
 }
 
 impl Deadline {
@@ -533,12 +537,27 @@ impl Deadline {
         // A moment beyond the clock never comes.
         let at =
             if ends { Instant::now().checked_add(Duration::from_nanos(timeout.0)) } else { None };
-        Self { timeout, at, on_signal }
+        Self { timeout, at, on_signal, interrupted: Cell::new(false) }
     }
 
     pub(crate) fn at(deadline: Option<Instant>) -> Self {
         let timeout = deadline.map_or(Timeout::FOREVER, until);
-        Self { timeout, at: deadline, on_signal: OnSignal::Continue }
+        let on_signal = OnSignal::Continue;
+        Self { timeout, at: deadline, on_signal, interrupted: Cell::new(false) }
+    }
+
+    /// Whether a wait until it was.
+    pub(crate) fn was_interrupted(&self) -> bool {
+        self.interrupted.get()
+    }
+
+    /// To be waited for once more.
+    pub(crate) fn go_on(&mut self) {
+        self.timeout = self.remaining();
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.timeout == Timeout::ZERO
     }
 
     fn remaining(&self) -> Timeout {

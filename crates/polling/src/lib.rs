@@ -37,10 +37,13 @@
 //! - On 64-bit Linux and Android a [`modify`](Poller::modify) that asks for the same reading as before,
 //!   after its one report and in [`Oneshot`](PollMode::Oneshot) mode, makes no system call: the kernel
 //!   was never told of the report. It is told when a wait finds the object still ready (a call more
-//!   than in polling), then of some changes after that, of changes while another thread waits, and
-//!   of all if the descriptor was handed out. For this the poller keeps 24 bytes for each
-//!   descriptor up to the highest; and what was closed without having been deleted, against the
-//!   rule of [`add`](Poller::add), while a duplicate lives on, can make waits spin.
+//!   than in polling), then of some changes after that, of changes while another thread waits, and of
+//!   all that come after the descriptor was handed out (which may be readable once for what was
+//!   reported before). The feature `tracing` ends this. The poller keeps 24 bytes for each descriptor
+//!   up to the highest that was added.
+//! - So it matters more that objects are deleted before they are closed, as [`add`](Poller::add) asks.
+//!   Without that, modifying another object under the same number may be `Ok` and in vain, where
+//!   polling says `NotFound`; and if a duplicate lives on, waits may spin.
 //! - A poller has two descriptors instead of three.
 //! - A wait whose [`Events`] are full of older events makes room, where polling fails with
 //!   `EINVAL`.

@@ -1,7 +1,7 @@
 //! The poller: anypoll's, told what to do in polling's terms.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::time::{Duration, Instant};
 
 use anypoll::{AlwaysReadyObject, Backend, Interest, Mode, Token};
@@ -25,7 +25,6 @@ struct Waiter<'a>(&'a Poller);
 
 impl<'a> Waiter<'a> {
     fn of(poller: &'a Poller) -> Option<Self> {
-        // Before it looks at the kernel: who sees no waiter has changed what it will see there.
         (!poller.has_waiter.swap(true, Ordering::SeqCst)).then(|| Self(poller))
     }
 }
@@ -148,9 +147,11 @@ impl Poller {
     }
 
     fn change(&self, Token(key): Token, interest: Interest, mode: Mode) -> Change {
-        let during_wait =
-            self.has_waiter.load(Ordering::SeqCst) || self.is_watched.load(Ordering::SeqCst);
-        Change { key, interest, mode, during_wait }
+        // After what it is about has been used up, as a wait says that it waits before it looks.
+        fence(Ordering::SeqCst);
+        let is_quiet =
+            !self.has_waiter.load(Ordering::SeqCst) && !self.is_watched.load(Ordering::SeqCst);
+        Change { key, interest, mode, is_quiet }
     }
 
     /// Checks and translates, and asks without urgent data where there is no such thing.

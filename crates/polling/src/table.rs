@@ -10,7 +10,7 @@
 //! always told of such a change, with a new token; events that have an older one are out of date.
 
 use std::io;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anypoll::{Backend, Event, Interest, Mode, Poller, Token};
 
@@ -32,8 +32,8 @@ pub(crate) struct Change {
     pub(crate) key: usize,
     pub(crate) interest: Interest,
     pub(crate) mode: Mode,
-    /// Somebody may wait while it is made.
-    pub(crate) during_wait: bool,
+    /// Nobody waits while it is made.
+    pub(crate) is_quiet: bool,
 }
 
 #[derive(Debug)]
@@ -60,22 +60,31 @@ enum State {
 }
 
 impl Table {
-    /// With epoll, and where a token has room for two numbers.
+    /// With epoll, where a token has room for two numbers, and where no change is to be traced.
     pub(crate) fn of(poller: &Poller) -> Option<Self> {
-        (poller.backend() == Backend::Epoll && usize::BITS == 64).then(Self::default)
+        let is_of_use =
+            poller.backend() == Backend::Epoll && usize::BITS == 64 && !cfg!(feature = "tracing");
+        is_of_use.then(Self::default)
     }
 
     fn objects(&self) -> MutexGuard<'_, Vec<Object>> {
-        self.0.lock().expect("nothing panics while it holds this lock")
+        // The kernel is told first, and in that a subscriber of anypoll's `tracing` may panic.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn object<T>(&self, raw: Raw, act: impl FnOnce(&mut Object) -> T) -> T {
-        let index = usize::try_from(raw).expect("an open descriptor is not negative");
+    fn object(&self, raw: Raw, act: impl FnOnce(&mut Object) -> io::Result<()>) -> io::Result<()> {
+        // What is no descriptor the kernel refuses.
+        let index = usize::try_from(raw).unwrap_or(usize::MAX);
         let mut objects = self.objects();
-        for next in objects.len()..=index {
-            objects.push(Object::new(Token(next)));
+        if let Some(object) = objects.get_mut(index) {
+            return act(object);
         }
-        act(&mut objects[index])
+        let mut object = Object::new(Token(index));
+        act(&mut object)?;
+        let between = objects.len()..index;
+        objects.extend(between.map(|index| Object::new(Token(index))));
+        objects.push(object);
+        Ok(())
     }
 
     /// `tell` tells the kernel.
@@ -119,12 +128,17 @@ impl Table {
         }
         *event = Event::new(Token(object.key), event.conditions());
         match object.state {
-            State::Kernel => return true,
-            State::Armed => object.state = State::Reported,
-            State::Reported => object.take_off(poller),
-            State::Off => {}
+            State::Kernel => true,
+            State::Armed => {
+                object.state = State::Reported;
+                true
+            }
+            State::Reported => {
+                object.take_off(poller);
+                false
+            }
+            State::Off => false,
         }
-        object.state == State::Reported
     }
 }
 
@@ -140,7 +154,7 @@ impl Object {
 
     fn is_prepared_for(&self, change: &Change) -> bool {
         matches!(self.state, State::Armed | State::Reported)
-            && !change.during_wait
+            && change.is_quiet
             && change.mode == Mode::Oneshot
             && change.interest == self.interest
     }
@@ -150,11 +164,11 @@ impl Object {
         change: &Change,
         tell: impl FnOnce(Token, Mode) -> io::Result<()>,
     ) -> io::Result<()> {
-        let &Change { key, interest, mode, during_wait } = change;
+        let &Change { key, interest, mode, is_quiet } = change;
         let is_oneshot_here = mode == Mode::Oneshot
             && interest.intersects(Interest::READABLE)
             && !interest.intersects(Interest::WRITABLE)
-            && !during_wait
+            && is_quiet
             && self.told == 0;
         let (state, mode) =
             if is_oneshot_here { (State::Armed, Mode::Level) } else { (State::Kernel, mode) };

@@ -2,9 +2,7 @@
 #![cfg(target_os = "linux")]
 
 use std::collections::HashMap;
-use std::fs;
 use std::io::{ErrorKind, Read, Write};
-use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Barrier, mpsc};
@@ -47,94 +45,99 @@ fn drain(mut stream: &UnixStream) -> usize {
     }
 }
 
-/// What the kernel's one epoll that watches the object knows of it.
-#[cfg(target_pointer_width = "64")]
-fn in_the_kernel(source: &UnixStream) -> String {
-    let start = format!("tfd: {:8} ", source.as_raw_fd());
-    let all = fs::read_dir("/proc/self/fdinfo").unwrap();
-    // Another test may close its descriptors meanwhile.
-    all.filter_map(|entry| fs::read_to_string(entry.unwrap().path()).ok())
-        .find_map(|info| info.lines().find(|line| line.starts_with(&start)).map(str::to_owned))
-        .expect("it is registered")
-}
+/// What the kernel is told, where the poller keeps account.
+#[cfg(all(target_pointer_width = "64", not(feature = "tracing")))]
+mod account {
+    use std::fs;
+    use std::os::fd::AsRawFd;
 
-#[cfg(target_pointer_width = "64")]
-fn is_oneshot_in_the_kernel(source: &UnixStream) -> bool {
-    let events = in_the_kernel(source).split_whitespace().nth(3).unwrap().to_owned();
-    u32::from_str_radix(&events, 16).unwrap() & libc::EPOLLONESHOT.cast_unsigned() != 0
-}
+    use super::*;
 
-#[test]
-#[cfg(target_pointer_width = "64")]
-fn who_has_read_all_is_rearmed_without_a_system_call() {
-    let poller = Poller::new().unwrap();
-    let (a, b) = pair();
-    add(&poller, &a, Event::none(1));
-    poller.modify(&a, Event::readable(1)).unwrap();
-    let known = in_the_kernel(&a);
-    let exchange = |key: usize| {
-        (&mut &b).write_all(b"x").unwrap();
-        assert_eq!(look(&poller), [Event::readable(key)]);
-        assert_eq!(drain(&a), 1);
-    };
-    for key in 2..100 {
-        exchange(key - 1);
-        poller.modify(&a, Event::readable(key)).unwrap();
-        assert_eq!(in_the_kernel(&a), known, "for key {key}");
+    /// What the kernel's one epoll that watches the object knows of it.
+    fn in_the_kernel(source: &UnixStream) -> String {
+        let start = format!("tfd: {:8} ", source.as_raw_fd());
+        let all = fs::read_dir("/proc/self/fdinfo").unwrap();
+        // Another test may close its descriptors meanwhile.
+        all.filter_map(|entry| fs::read_to_string(entry.unwrap().path()).ok())
+            .find_map(|info| info.lines().find(|line| line.starts_with(&start)).map(str::to_owned))
+            .expect("it is registered")
     }
 
-    // One that is still ready when nobody asks is taken off, and the kernel is told of the next
-    // changes: of twice as many each time, until one went without.
-    for told in [2, 4, 8, 16, 32, 64, 64, 2] {
-        if told == 2 {
-            exchange(99);
-            poller.modify(&a, Event::readable(99)).unwrap();
+    fn is_oneshot_in_the_kernel(source: &UnixStream) -> bool {
+        let events = in_the_kernel(source).split_whitespace().nth(3).unwrap().to_owned();
+        u32::from_str_radix(&events, 16).unwrap() & libc::EPOLLONESHOT.cast_unsigned() != 0
+    }
+
+    #[test]
+    fn who_has_read_all_is_rearmed_without_a_system_call() {
+        let poller = Poller::new().unwrap();
+        let (a, b) = pair();
+        add(&poller, &a, Event::none(1));
+        poller.modify(&a, Event::readable(1)).unwrap();
+        let known = in_the_kernel(&a);
+        let exchange = |key: usize| {
+            (&mut &b).write_all(b"x").unwrap();
+            assert_eq!(look(&poller), [Event::readable(key)]);
+            assert_eq!(drain(&a), 1);
+        };
+        for key in 2..100 {
+            exchange(key - 1);
+            poller.modify(&a, Event::readable(key)).unwrap();
+            assert_eq!(in_the_kernel(&a), known, "for key {key}");
         }
-        (&mut &b).write_all(b"x").unwrap();
-        assert_eq!(look(&poller), [Event::readable(99)]);
-        assert!(!is_oneshot_in_the_kernel(&a));
-        assert_eq!(look(&poller), []);
-        assert!(is_oneshot_in_the_kernel(&a));
-        assert_eq!(drain(&a), 1);
-        for _ in 0..told {
-            poller.modify(&a, Event::readable(99)).unwrap();
+
+        // One that is still ready when nobody asks is taken off, and the kernel is told of the next
+        // changes: of twice as many each time, until one went without.
+        for told in [2, 4, 8, 16, 32, 64, 64, 2] {
+            if told == 2 {
+                exchange(99);
+                poller.modify(&a, Event::readable(99)).unwrap();
+            }
+            (&mut &b).write_all(b"x").unwrap();
+            assert_eq!(look(&poller), [Event::readable(99)]);
+            assert!(!is_oneshot_in_the_kernel(&a));
+            assert_eq!(look(&poller), []);
             assert!(is_oneshot_in_the_kernel(&a));
-            exchange(99);
+            assert_eq!(drain(&a), 1);
+            for _ in 0..told {
+                poller.modify(&a, Event::readable(99)).unwrap();
+                assert!(is_oneshot_in_the_kernel(&a));
+                exchange(99);
+            }
+            poller.modify(&a, Event::readable(99)).unwrap();
+            assert!(!is_oneshot_in_the_kernel(&a));
         }
-        poller.modify(&a, Event::readable(99)).unwrap();
-        assert!(!is_oneshot_in_the_kernel(&a));
     }
-}
 
-/// What can be written mostly stays so; others may look at the descriptor; a change during a wait
-/// has to be told from what the wait has seen before.
-#[test]
-#[cfg(target_pointer_width = "64")]
-fn the_kernel_keeps_account_where_the_poller_would_do_it_badly() {
-    let poller = Poller::new().unwrap();
-    let (a, _b) = pair();
-    add(&poller, &a, Event::writable(1));
-    assert!(is_oneshot_in_the_kernel(&a));
-    poller.modify(&a, Event::all(1)).unwrap();
-    assert!(is_oneshot_in_the_kernel(&a));
-    poller.modify(&a, Event::readable(1)).unwrap();
-    assert!(!is_oneshot_in_the_kernel(&a));
+    /// What can be written mostly stays so; others may look at the descriptor; a change during a wait
+    /// has to be told from what the wait has seen before.
+    #[test]
+    fn the_kernel_keeps_account_where_the_poller_would_do_it_badly() {
+        let poller = Poller::new().unwrap();
+        let (a, _b) = pair();
+        add(&poller, &a, Event::writable(1));
+        assert!(is_oneshot_in_the_kernel(&a));
+        poller.modify(&a, Event::all(1)).unwrap();
+        assert!(is_oneshot_in_the_kernel(&a));
+        poller.modify(&a, Event::readable(1)).unwrap();
+        assert!(!is_oneshot_in_the_kernel(&a));
 
-    thread::scope(|scope| {
-        let waiter = scope.spawn(|| poller.wait(&mut Events::new(), Some(PATIENCE)).unwrap());
-        let start = Instant::now();
-        while !is_oneshot_in_the_kernel(&a) {
-            assert!(start.elapsed() < PATIENCE, "the kernel is not told");
-            poller.modify(&a, Event::readable(1)).unwrap();
-        }
-        poller.notify().unwrap();
-        assert_eq!(waiter.join().unwrap(), 0);
-    });
-    poller.modify(&a, Event::readable(1)).unwrap();
-    assert!(!is_oneshot_in_the_kernel(&a));
-    poller.as_raw_fd();
-    poller.modify(&a, Event::readable(1)).unwrap();
-    assert!(is_oneshot_in_the_kernel(&a));
+        thread::scope(|scope| {
+            let waiter = scope.spawn(|| poller.wait(&mut Events::new(), Some(PATIENCE)).unwrap());
+            let start = Instant::now();
+            while !is_oneshot_in_the_kernel(&a) {
+                assert!(start.elapsed() < PATIENCE, "the kernel is not told");
+                poller.modify(&a, Event::readable(1)).unwrap();
+            }
+            poller.notify().unwrap();
+            assert_eq!(waiter.join().unwrap(), 0);
+        });
+        poller.modify(&a, Event::readable(1)).unwrap();
+        assert!(!is_oneshot_in_the_kernel(&a));
+        poller.as_raw_fd();
+        poller.modify(&a, Event::readable(1)).unwrap();
+        assert!(is_oneshot_in_the_kernel(&a));
+    }
 }
 
 #[test]
@@ -176,6 +179,16 @@ fn a_report_leaves_nothing_to_a_number_that_comes_again() {
         assert_eq!(twice.kind(), ErrorKind::AlreadyExists);
         assert_eq!(look(&poller), []);
         poller.delete(&a).unwrap();
+    }
+}
+
+#[test]
+fn what_is_no_open_descriptor_is_an_error_that_costs_nothing() {
+    let poller = Poller::new().unwrap();
+    for number in [-2, i32::MAX] {
+        // SAFETY: nothing has this number.
+        let error = unsafe { poller.add(number, Event::readable(1)) }.unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EBADF));
     }
 }
 
