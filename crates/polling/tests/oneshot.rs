@@ -185,11 +185,9 @@ fn a_report_leaves_nothing_to_a_number_that_comes_again() {
 #[test]
 fn what_is_no_open_descriptor_is_an_error_that_costs_nothing() {
     let poller = Poller::new().unwrap();
-    for number in [-2, i32::MAX] {
-        // SAFETY: nothing has this number.
-        let error = unsafe { poller.add(number, Event::readable(1)) }.unwrap_err();
-        assert_eq!(error.raw_os_error(), Some(libc::EBADF));
-    }
+    // SAFETY: nothing has this number.
+    let error = unsafe { poller.add(i32::MAX, Event::readable(1)) }.unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::EBADF));
 }
 
 /// Numbers that look random and are the same in each run.
