@@ -209,6 +209,11 @@ const NOT_UNDER_QEMU: &[&str] = &[
     "what_shares_an_inode",
 ];
 
+/// What installs, each one thing at a time.
+static APT: Mutex<()> = Mutex::new(());
+static PIP: Mutex<()> = Mutex::new(());
+static RUSTUP: Mutex<()> = Mutex::new(());
+
 enum Cell {
     Passed(String),
     Failed(String),
@@ -244,24 +249,30 @@ pub(crate) fn run(mut args: impl Iterator<Item = String>) -> Result<bool> {
     if control {
         return see_faults(&machine, &chosen, asked);
     }
-    let cell = |target: &Target, lane| asked(lane).then(|| machine.cell(lane, target)).flatten();
-    // A lint keeps one processor busy, so those with a standard library of their own, which have a
-    // folder of their own, run beside the others.
-    let lints = |of: Std| {
-        let lint = |target: &&Target| (target.std == of).then(|| cell(target, LINT)).flatten();
-        chosen.iter().map(lint).collect::<Vec<_>>()
+    let cells = |apart| {
+        let cell = |lane, target: &Target| {
+            let wanted = asked(lane) && is_apart(lane, target) == apart;
+            wanted.then(|| machine.cell(lane, target)).flatten()
+        };
+        let of = |target: &&Target| LANES.map(|lane| cell(lane, target));
+        chosen.iter().map(of).collect::<Vec<_>>()
     };
-    let (of_rustup, of_source) = thread::scope(|scope| {
-        let of_source = scope.spawn(|| lints(Std::Source));
-        (lints(Std::Rustup), of_source.join().expect("it does not panic"))
+    // Either keeps hardly more than one processor busy.
+    let (those, others) = thread::scope(|scope| {
+        let others = scope.spawn(|| cells(true));
+        (cells(false), others.join().expect("it does not panic"))
     });
-    let row = |((target, one), other): ((&&Target, Option<_>), Option<_>)| {
-        let mut cells = LANES.map(|lane| (lane != LINT).then(|| cell(target, lane)).flatten());
-        cells[0] = one.or(other);
+    let row = |((target, mut cells), others): ((&&Target, Cells), Cells)| {
+        cells.iter_mut().zip(others).for_each(|(cell, other)| *cell = cell.take().or(other));
         (target.triple, cells)
     };
-    let rows: Vec<_> = chosen.iter().zip(of_rustup).zip(of_source).map(row).collect();
+    let rows: Vec<_> = chosen.iter().zip(those).zip(others).map(row).collect();
     Ok(report(&rows))
+}
+
+/// Whether it builds in a folder of its own, so that it need not wait for the others.
+fn is_apart(lane: &str, target: &Target) -> bool {
+    lane == "wine" || lane == LINT && target.std == Std::Source
 }
 
 fn see_faults(
@@ -397,11 +408,11 @@ impl Machine {
         Some((result.unwrap_or_else(|why| Cell::Skipped(why.to_string())), start.elapsed()))
     }
 
-    /// Runs a line of shell that makes sure of something.
-    fn have(&self, line: &str) -> Result<()> {
-        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-        let _guard = ONE_AT_A_TIME.lock();
-        let log = File::create(self.root.join("logs/have.log"))?;
+    /// Runs a line of shell that makes sure of something, when it is the installer's turn.
+    fn have(&self, installer: &Mutex<()>, line: &str) -> Result<()> {
+        let _turn = installer.lock();
+        let log =
+            File::options().create(true).append(true).open(self.root.join("logs/have.log"))?;
         let done = Command::new("bash")
             .args(["-ec", line])
             .current_dir(&self.root)
@@ -412,34 +423,40 @@ impl Machine {
     }
 
     fn have_std(&self, target: &Target) -> Result<()> {
-        self.have(&match target.std {
+        let line = match target.std {
             Std::Rustup => format!("rustup target add {}", target.triple),
             Std::Source => "rustup component add rust-src".into(),
-        })
+        };
+        self.have(&RUSTUP, &line)
     }
 
     fn have_packages(&self, packages: &str) -> Result<()> {
-        self.have(&format!(
+        let line = format!(
             "dpkg -s {packages} >/dev/null || {{ apt-get update -qq
             apt-get install -y -qq --no-install-recommends {packages}; }}"
-        ))
+        );
+        self.have(&APT, &line)
     }
 
     fn have_python(&self, package: &str) -> Result<()> {
-        self.have(&format!(
+        let line = format!(
             "test -e python || python3 -m venv python
             python/bin/pip install -q {package}"
-        ))
+        );
+        self.have(&PIP, &line)
     }
 
     fn cargo(&self, target: &Target, folder: &Path, subcommand: &str) -> Command {
         let mut cargo = Command::new("cargo");
         cargo.current_dir(folder).env("CARGO_TARGET_DIR", &self.build);
         cargo.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_PROFILE_TEST_DEBUG", "0");
+        cargo.env("CARGO_INCREMENTAL", "0");
         cargo.args([subcommand, "--quiet", "--target", target.triple]);
         if target.std == Std::Source {
             cargo.env("CARGO_TARGET_DIR", self.build.join("source"));
             cargo.env("RUSTC_BOOTSTRAP", "1").arg("-Zbuild-std=std,panic_abort,panic_unwind,test");
+            // Not what names the functions in a backtrace.
+            cargo.arg("-Zbuild-std-features=panic-unwind");
         }
         if let Some(zig) = target.zig {
             // The same in every lane, so that a standard library is built once.
@@ -559,7 +576,7 @@ impl Machine {
             python.display()
         );
         fs::write(&linker, script)?;
-        self.have(&format!("chmod +x {}", linker.display()))?;
+        fs::set_permissions(&linker, Permissions::from_mode(0o755))?;
         let folder = self.program("every_call", "\"channel\", \"net\"")?;
         let build = self.cargo(target, &folder, "build");
         let mut tests = self.tests(target, &["contract"])?;
@@ -600,7 +617,7 @@ impl Machine {
     fn kernel(&self, target: &Target) -> Result<Cell> {
         self.have_packages("qemu-system-x86 cpio busybox-static")?;
         let script = self.workspace.join("crates/xtask/programs/kernel.sh");
-        self.have(&format!("bash {} {}", script.display(), self.root.display()))
+        self.have(&APT, &format!("bash {} {}", script.display(), self.root.display()))
             .map_err(|_| "Debian's older suite has no Linux 5.10 any more")?;
         let mut test = self.tests(target, &["contract", "epoll_fallback"])?;
         test.args(["--no-run", "--message-format=json"]);
@@ -631,7 +648,7 @@ impl Machine {
     }
 
     fn wine(&self, target: &Target) -> Result<Cell> {
-        self.have(&format!("cd {}; .ci/windows install", self.workspace.display()))?;
+        self.have(&APT, &format!("cd {}; .ci/windows install", self.workspace.display()))?;
         let mut script = Command::new(self.workspace.join(".ci/windows"));
         script.current_dir(&self.workspace);
         self.step(target, "wine", [script], results)
