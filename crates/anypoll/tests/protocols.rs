@@ -18,7 +18,8 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 
 use anypoll::{Backend, Events, Interest, Mode, Registered, Token, net};
-use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tungstenite::handshake::MidHandshake;
 use tungstenite::handshake::server::{NoCallback, ServerHandshake};
@@ -190,25 +191,22 @@ fn large() -> Vec<u8> {
 }
 
 fn curl_over<S: Tls>(backend: Backend, how: &str, join: impl Fn(ServerConnection, Stream) -> S) {
-    let certified = rcgen::generate_simple_self_signed(["localhost".into()]).unwrap();
-    let key = PrivateKeyDer::Pkcs8(certified.signing_key.serialize_der().into());
+    let localhost = include_bytes!("localhost.pem");
+    let certificate = CertificateDer::from_pem_slice(localhost).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(localhost).unwrap();
     let config = ServerConfig::builder().with_no_client_auth();
-    let config = config.with_single_cert(vec![certified.cert.der().clone()], key).unwrap();
-    let config = Arc::new(config);
+    let config = Arc::new(config.with_single_cert(vec![certificate], key).unwrap());
 
-    let path = |what| {
-        let folder = env!("CARGO_TARGET_TMPDIR");
-        format!("{folder}/{}-{backend:?}-{how}-{what}", std::process::id())
-    };
-    let (authority, received) = (path("authority"), path("received"));
-    std::fs::write(&authority, certified.cert.pem()).unwrap();
+    let authority = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/localhost.pem");
+    let folder = env!("CARGO_TARGET_TMPDIR");
+    let received = format!("{folder}/{}-{backend:?}-{how}-received", std::process::id());
     for mode in [Mode::Level, Mode::Edge] {
         let client = |address: SocketAddr| {
             let port = address.port();
             let (resolve, url) =
                 (format!("localhost:{port}:127.0.0.1"), format!("https://localhost:{port}/"));
             let mut args = vec!["--silent", "--show-error", "--fail", "--noproxy", "*"];
-            args.extend(["--max-time", "60", "--cacert", &authority, "--output", &received]);
+            args.extend(["--max-time", "60", "--cacert", authority, "--output", &received]);
             args.extend(["--resolve", &resolve, &url]);
             run_client("curl", &args);
         };
@@ -220,7 +218,6 @@ fn curl_over<S: Tls>(backend: Backend, how: &str, join: impl Fn(ServerConnection
         });
         assert!(std::fs::read(&received).unwrap() == large());
     }
-    std::fs::remove_file(authority).unwrap();
     std::fs::remove_file(received).unwrap();
 }
 
