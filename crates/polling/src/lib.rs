@@ -37,7 +37,7 @@
 //! - On 64-bit Linux and Android a [`modify`](Poller::modify) that asks for the same reading as before,
 //!   after its one report and in [`Oneshot`](PollMode::Oneshot) mode, makes no system call: the kernel
 //!   was never told of the report. It is told when a wait finds the object still ready (a call more
-//!   than in polling), then of some changes after that, of changes while another thread waits, and of
+//!   than in polling), then of 64 changes after that, of changes while another thread waits, and of
 //!   all that come after the descriptor was handed out (which may be readable once for what was
 //!   reported before). The feature `tracing` ends this. The poller keeps 24 bytes for each descriptor
 //!   up to the highest that was added.

@@ -19,14 +19,21 @@ use crate::source::{Borrowed, Raw};
 /// A token has the number of changes above, and the descriptor below.
 const CHANGE: usize = 1 << (usize::BITS / 2);
 
-/// How many changes the kernel is told of after a catch: twice as many each time, until one was
-/// re-armed without.
-const LEAST_TOLD: u8 = 2;
-const MOST_TOLD: u8 = 64;
+/// How many changes the kernel is told of for each catch, and at most: where objects are many, their
+/// tasks are not done before the next wait.
+const TOLD_FOR_CATCH: u32 = 64;
+const MOST_TOLD: u32 = 1 << 14;
 
-/// By descriptor.
 #[derive(Debug, Default)]
-pub(crate) struct Table(Mutex<Vec<Object>>);
+pub(crate) struct Table(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    /// Indexed by descriptors.
+    objects: Vec<Object>,
+    /// How many more changes the kernel is told of.
+    told: u32,
+}
 
 pub(crate) struct Change {
     pub(crate) key: usize,
@@ -42,9 +49,6 @@ struct Object {
     token: Token,
     interest: Interest,
     state: State,
-    /// How many more changes the kernel is told of, and how many after the next catch.
-    told: u8,
-    told_next: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,24 +71,9 @@ impl Table {
         is_of_use.then(Self::default)
     }
 
-    fn objects(&self) -> MutexGuard<'_, Vec<Object>> {
+    fn known(&self) -> MutexGuard<'_, Known> {
         // The kernel is told first, and in that a subscriber of anypoll's `tracing` may panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn object(&self, raw: Raw, act: impl FnOnce(&mut Object) -> io::Result<()>) -> io::Result<()> {
-        // What is no descriptor the kernel refuses.
-        let index = usize::try_from(raw).unwrap_or(usize::MAX);
-        let mut objects = self.objects();
-        if let Some(object) = objects.get_mut(index) {
-            return act(object);
-        }
-        let mut object = Object::new(Token(index));
-        act(&mut object)?;
-        let between = objects.len()..index;
-        objects.extend(between.map(|index| Object::new(Token(index))));
-        objects.push(object);
-        Ok(())
     }
 
     /// `tell` tells the kernel.
@@ -94,7 +83,7 @@ impl Table {
         change: &Change,
         tell: impl FnOnce(Token, Mode) -> io::Result<()>,
     ) -> io::Result<()> {
-        self.object(raw, |object| object.change(change, tell))
+        self.known().change(raw, change, tell)
     }
 
     pub(crate) fn modify(
@@ -103,26 +92,29 @@ impl Table {
         change: &Change,
         tell: impl FnOnce(Token, Mode) -> io::Result<()>,
     ) -> io::Result<()> {
-        self.object(raw, |object| {
-            if !object.is_prepared_for(change) {
-                return object.change(change, tell);
+        let mut known = self.known();
+        match known.objects.get_mut(index(raw)) {
+            Some(object) if object.is_prepared_for(change) => {
+                (object.key, object.state) = (change.key, State::Armed);
+                Ok(())
             }
-            (object.key, object.state, object.told_next) = (change.key, State::Armed, LEAST_TOLD);
-            Ok(())
-        })
+            _ => known.change(raw, change, tell),
+        }
     }
 
     pub(crate) fn delete(&self, raw: Raw, tell: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-        self.object(raw, |object| {
-            tell()?;
+        let mut known = self.known();
+        tell()?;
+        if let Some(object) = known.objects.get_mut(index(raw)) {
             *object = Object::new(object.next_token());
-            Ok(())
-        })
+        }
+        Ok(())
     }
 
     /// Whether an event that the kernel reported is to be, under its key.
     pub(crate) fn is_wanted(&self, event: &mut Event, poller: &Poller) -> bool {
-        let object = &mut self.objects()[event.token().0 % CHANGE];
+        let mut known = self.known();
+        let object = &mut known.objects[event.token().0 % CHANGE];
         if event.token() != object.token {
             return false;
         }
@@ -135,6 +127,7 @@ impl Table {
             }
             State::Reported => {
                 object.take_off(poller);
+                known.told = MOST_TOLD.min(known.told + TOLD_FOR_CATCH);
                 false
             }
             State::Off => false,
@@ -142,10 +135,41 @@ impl Table {
     }
 }
 
+/// What is no descriptor has an index that the kernel refuses.
+fn index(raw: Raw) -> usize {
+    usize::try_from(raw).unwrap_or(usize::MAX)
+}
+
+impl Known {
+    /// Tells the kernel, and remembers what it was told.
+    fn change(
+        &mut self,
+        raw: Raw,
+        change: &Change,
+        tell: impl FnOnce(Token, Mode) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let &Change { key, interest, mode, is_quiet } = change;
+        let is_oneshot_here = mode == Mode::Oneshot
+            && interest.intersects(Interest::READABLE)
+            && !interest.intersects(Interest::WRITABLE)
+            && is_quiet
+            && self.told == 0;
+        let (state, mode) =
+            if is_oneshot_here { (State::Armed, Mode::Level) } else { (State::Kernel, mode) };
+        let index = index(raw);
+        let token = self.objects.get(index).map_or_else(|| Token(index), Object::next_token);
+        tell(token, mode)?;
+        let unknown = self.objects.len()..=index;
+        self.objects.extend(unknown.map(|index| Object::new(Token(index))));
+        self.objects[index] = Object { key, token, interest, state };
+        self.told = self.told.saturating_sub(1);
+        Ok(())
+    }
+}
+
 impl Object {
     fn new(token: Token) -> Self {
-        let (state, interest) = (State::Off, Interest::NONE);
-        Self { key: 0, token, interest, state, told: 0, told_next: LEAST_TOLD }
+        Self { key: 0, token, interest: Interest::NONE, state: State::Off }
     }
 
     fn next_token(&self) -> Token {
@@ -159,25 +183,6 @@ impl Object {
             && change.interest == self.interest
     }
 
-    fn change(
-        &mut self,
-        change: &Change,
-        tell: impl FnOnce(Token, Mode) -> io::Result<()>,
-    ) -> io::Result<()> {
-        let &Change { key, interest, mode, is_quiet } = change;
-        let is_oneshot_here = mode == Mode::Oneshot
-            && interest.intersects(Interest::READABLE)
-            && !interest.intersects(Interest::WRITABLE)
-            && is_quiet
-            && self.told == 0;
-        let (state, mode) =
-            if is_oneshot_here { (State::Armed, Mode::Level) } else { (State::Kernel, mode) };
-        let token = self.next_token();
-        tell(token, mode)?;
-        *self = Self { key, token, interest, state, told: self.told.saturating_sub(1), ..*self };
-        Ok(())
-    }
-
     /// Ends the reports of an object that has been caught.
     fn take_off(&mut self, poller: &Poller) {
         let raw = Raw::try_from(self.token.0 % CHANGE).expect("it was one");
@@ -188,7 +193,6 @@ impl Object {
         if poller.modify(&source, token, Interest::NONE, Mode::Oneshot).is_ok() {
             self.token = token;
         }
-        (self.state, self.told) = (State::Off, self.told_next);
-        self.told_next = MOST_TOLD.min(2 * self.told_next);
+        self.state = State::Off;
     }
 }
