@@ -34,13 +34,14 @@
 //!
 //! - On Linux a wait is one system call, where polling makes five. A [`notify`](Poller::notify)
 //!   makes one only if a thread sleeps in a wait and none is on its way; receiving it costs none.
-//! - On 64-bit Linux and Android a [`modify`](Poller::modify) that asks for the same reading as before,
-//!   after its one report and in [`Oneshot`](PollMode::Oneshot) mode, makes no system call: the kernel
-//!   was never told of the report. It is told when a wait finds the object still ready (a call more
-//!   than in polling), then of 64 changes after that, of changes while another thread waits, and of
-//!   all that come after the descriptor was handed out (which may be readable once for what was
-//!   reported before). The feature `tracing` ends this. The poller keeps 24 bytes for each descriptor
-//!   up to the highest that was added.
+//! - On 64-bit Linux and Android a [`Oneshot`](PollMode::Oneshot) object that is read needs no system
+//!   call to be armed again, after it was modified before the next wait some 16 times in a row: the
+//!   kernel is not told of the reports either. If a wait then finds it still ready though nobody has
+//!   asked again, that costs a call more than in polling. The kernel is also told of a change while
+//!   another thread waits, of one that asks for something else, and of all that come after the
+//!   descriptor was handed out (which may be readable once for what was reported before). With the
+//!   feature `tracing` it is told of everything. The poller keeps 24 bytes for each descriptor up to
+//!   the highest that was added.
 //! - So it matters more that objects are deleted before they are closed, as [`add`](Poller::add) asks.
 //!   Without that, modifying another object under the same number may be `Ok` and in vain, where
 //!   polling says `NotFound`; and if a duplicate lives on, waits may spin.

@@ -239,11 +239,23 @@ impl Poller {
         if events.len() == events.capacity() {
             events.reserve(1);
         }
+        if let Some(table) = &self.table {
+            table.begin_wait();
+        }
         loop {
             let result = match &self.table {
-                Some(table) => self
-                    .poller
-                    .wait_retain(events, timeout, |event| table.is_wanted(event, &self.poller)),
+                Some(table) => {
+                    // From a wanted event to the next: a wait that brings one does not go on.
+                    let mut locked = None;
+                    self.poller.wait_retain(events, timeout, |event| {
+                        let objects = locked.get_or_insert_with(|| table.objects());
+                        let is_wanted = table.is_wanted(objects, event, &self.poller);
+                        if !is_wanted {
+                            locked = None;
+                        }
+                        is_wanted
+                    })
+                }
                 None => self.poller.wait_append(events, timeout),
             };
             match result {

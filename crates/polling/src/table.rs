@@ -1,15 +1,16 @@
 //! What is watched, so that a oneshot's re-arming need not cost a system call.
 //!
-//! The kernel watches a [`Oneshot`](crate::PollMode::Oneshot) object in level mode, and whether it is
-//! to be reported is known here. Most are modified before the next wait, when what was ready has been
-//! used up: the kernel has nothing to learn then. One that is still ready in a wait although nobody
-//! has asked again is *caught* and taken off, and for a while after that the kernel does the account.
-//! So it does for what can be written, which mostly stays so.
+//! Most one-shot objects are modified before the next wait, when what was ready has been used up. Once
+//! that has gone well some times, the kernel watches the object in level mode, and whether it is to be
+//! reported is known here: then the kernel has nothing to learn of a report or of a modification. If a
+//! wait finds it still ready although nobody has asked again, it is taken off, and begins anew. What
+//! can be written is left to the kernel, since it mostly stays so.
 //!
 //! A wait may hold events from before a change that another thread makes meanwhile. The kernel is
 //! always told of such a change, with a new token; events that have an older one are out of date.
 
 use std::io;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anypoll::{Backend, Event, Interest, Mode, Poller, Token};
@@ -19,20 +20,15 @@ use crate::source::{Borrowed, Raw};
 /// A token has the number of changes above, and the descriptor below.
 const CHANGE: usize = 1 << (usize::BITS / 2);
 
-/// How many changes the kernel is told of for each catch, and at most: where objects are many, their
-/// tasks are not done before the next wait.
-const TOLD_FOR_CATCH: u32 = 64;
-const MOST_TOLD: u32 = 1 << 14;
+/// After how many prompt changes the kernel is not told any more.
+const PROMPT: u8 = 16;
 
 #[derive(Debug, Default)]
-pub(crate) struct Table(Mutex<Known>);
-
-#[derive(Debug, Default)]
-struct Known {
+pub(crate) struct Table {
     /// Indexed by descriptors.
-    objects: Vec<Object>,
-    /// How many more changes the kernel is told of.
-    told: u32,
+    objects: Mutex<Vec<Object>>,
+    /// How many there have been. Changed by who waits alone.
+    waits: AtomicU32,
 }
 
 pub(crate) struct Change {
@@ -44,11 +40,15 @@ pub(crate) struct Change {
 }
 
 #[derive(Debug)]
-struct Object {
+pub(crate) struct Object {
     key: usize,
     token: Token,
     interest: Interest,
     state: State,
+    /// The wait that reported it last.
+    reported_in: u32,
+    /// How many changes in a row came before the wait after that.
+    prompt: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,9 +71,17 @@ impl Table {
         is_of_use.then(Self::default)
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    pub(crate) fn begin_wait(&self) {
+        self.waits.store(self.waits().wrapping_add(1), Relaxed);
+    }
+
+    fn waits(&self) -> u32 {
+        self.waits.load(Relaxed)
+    }
+
+    pub(crate) fn objects(&self) -> MutexGuard<'_, Vec<Object>> {
         // The kernel is told first, and in that a subscriber of anypoll's `tracing` may panic.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// `tell` tells the kernel.
@@ -83,7 +91,7 @@ impl Table {
         change: &Change,
         tell: impl FnOnce(Token, Mode) -> io::Result<()>,
     ) -> io::Result<()> {
-        self.known().change(raw, change, tell)
+        self.change(&mut self.objects(), raw, change, tell)
     }
 
     pub(crate) fn modify(
@@ -92,46 +100,74 @@ impl Table {
         change: &Change,
         tell: impl FnOnce(Token, Mode) -> io::Result<()>,
     ) -> io::Result<()> {
-        let mut known = self.known();
-        match known.objects.get_mut(index(raw)) {
+        let mut objects = self.objects();
+        match objects.get_mut(index(raw)) {
             Some(object) if object.is_prepared_for(change) => {
                 (object.key, object.state) = (change.key, State::Armed);
                 Ok(())
             }
-            _ => known.change(raw, change, tell),
+            _ => self.change(&mut objects, raw, change, tell),
         }
     }
 
+    /// Tells the kernel, and remembers what it was told.
+    fn change(
+        &self,
+        objects: &mut Vec<Object>,
+        raw: Raw,
+        change: &Change,
+        tell: impl FnOnce(Token, Mode) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let index = index(raw);
+        let mut object = objects.get(index).map_or(Object::new(Token(index)), Object::changed);
+        let is_prompt = change.is_quiet && object.reported_in == self.waits();
+        object.prompt = if is_prompt { PROMPT.min(object.prompt + 1) } else { 0 };
+        let is_oneshot_here = object.prompt == PROMPT
+            && change.mode == Mode::Oneshot
+            && change.interest.intersects(Interest::READABLE)
+            && !change.interest.intersects(Interest::WRITABLE);
+        let mode = if is_oneshot_here { Mode::Level } else { change.mode };
+        object.state = if is_oneshot_here { State::Armed } else { State::Kernel };
+        (object.key, object.interest) = (change.key, change.interest);
+        tell(object.token, mode)?;
+        let unknown = objects.len()..=index;
+        objects.extend(unknown.map(|index| Object::new(Token(index))));
+        objects[index] = object;
+        Ok(())
+    }
+
     pub(crate) fn delete(&self, raw: Raw, tell: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-        let mut known = self.known();
+        let mut objects = self.objects();
         tell()?;
-        if let Some(object) = known.objects.get_mut(index(raw)) {
-            *object = Object::new(object.next_token());
+        if let Some(object) = objects.get_mut(index(raw)) {
+            *object = Object::new(object.changed().token);
         }
         Ok(())
     }
 
     /// Whether an event that the kernel reported is to be, under its key.
-    pub(crate) fn is_wanted(&self, event: &mut Event, poller: &Poller) -> bool {
-        let mut known = self.known();
-        let object = &mut known.objects[event.token().0 % CHANGE];
+    pub(crate) fn is_wanted(
+        &self,
+        objects: &mut [Object],
+        event: &mut Event,
+        poller: &Poller,
+    ) -> bool {
+        let object = &mut objects[event.token().0 % CHANGE];
         if event.token() != object.token {
             return false;
         }
         *event = Event::new(Token(object.key), event.conditions());
         match object.state {
-            State::Kernel => true,
-            State::Armed => {
-                object.state = State::Reported;
-                true
-            }
+            State::Kernel => {}
+            State::Armed => object.state = State::Reported,
             State::Reported => {
                 object.take_off(poller);
-                known.told = MOST_TOLD.min(known.told + TOLD_FOR_CATCH);
-                false
+                return false;
             }
-            State::Off => false,
+            State::Off => return false,
         }
+        object.reported_in = self.waits();
+        true
     }
 }
 
@@ -140,40 +176,15 @@ fn index(raw: Raw) -> usize {
     usize::try_from(raw).unwrap_or(usize::MAX)
 }
 
-impl Known {
-    /// Tells the kernel, and remembers what it was told.
-    fn change(
-        &mut self,
-        raw: Raw,
-        change: &Change,
-        tell: impl FnOnce(Token, Mode) -> io::Result<()>,
-    ) -> io::Result<()> {
-        let &Change { key, interest, mode, is_quiet } = change;
-        let is_oneshot_here = mode == Mode::Oneshot
-            && interest.intersects(Interest::READABLE)
-            && !interest.intersects(Interest::WRITABLE)
-            && is_quiet
-            && self.told == 0;
-        let (state, mode) =
-            if is_oneshot_here { (State::Armed, Mode::Level) } else { (State::Kernel, mode) };
-        let index = index(raw);
-        let token = self.objects.get(index).map_or_else(|| Token(index), Object::next_token);
-        tell(token, mode)?;
-        let unknown = self.objects.len()..=index;
-        self.objects.extend(unknown.map(|index| Object::new(Token(index))));
-        self.objects[index] = Object { key, token, interest, state };
-        self.told = self.told.saturating_sub(1);
-        Ok(())
-    }
-}
-
 impl Object {
     fn new(token: Token) -> Self {
-        Self { key: 0, token, interest: Interest::NONE, state: State::Off }
+        let (interest, state) = (Interest::NONE, State::Off);
+        Self { key: 0, token, interest, state, reported_in: u32::MAX, prompt: 0 }
     }
 
-    fn next_token(&self) -> Token {
-        Token(self.token.0.wrapping_add(CHANGE))
+    /// With another token.
+    fn changed(&self) -> Self {
+        Self { token: Token(self.token.0.wrapping_add(CHANGE)), ..*self }
     }
 
     fn is_prepared_for(&self, change: &Change) -> bool {
@@ -188,11 +199,11 @@ impl Object {
         let raw = Raw::try_from(self.token.0 % CHANGE).expect("it was one");
         // SAFETY: it is open until it is deleted, as the caller of `add` has promised.
         let source = unsafe { Borrowed::borrow_raw(raw) };
-        let token = self.next_token();
+        let mut object = self.changed();
+        object.state = State::Off;
         // Its hang-up, which an empty interest does not end, comes once more.
-        if poller.modify(&source, token, Interest::NONE, Mode::Oneshot).is_ok() {
-            self.token = token;
+        if poller.modify(&source, object.token, Interest::NONE, Mode::Oneshot).is_ok() {
+            *self = object;
         }
-        self.state = State::Off;
     }
 }
