@@ -23,11 +23,11 @@ pub(crate) struct Runtime {
 }
 
 pub(crate) const REASON: &str = "One round trip is some ten system calls and a task switch or two: \
-    what a poller saves is a small part of it. Under smol, ours is not \
-    told of a report or of a connection that is armed again, as long as its task has read all before \
-    the next wait; with 5,000 that take part at once it has not. With two threads on two cores the scheduler decides, and a row may differ by several hundredths \
-    from run to run. Waking a sleeper takes some locked instructions that mio's bare write does \
-    without; they spare that write when nobody sleeps.";
+    what a poller saves is a small part of it. Under smol, the kernel is not told that a connection is \
+    armed again, as long as its task has read all before the next wait; where 5,000 take part at once \
+    that is not so. With two threads on two cores the scheduler decides, and a row may differ by \
+    several hundredths from run to run. Waking a sleeper takes some locked instructions that mio's \
+    bare write does without; they spare that write when nobody sleeps.";
 
 /// Words: workload, connections, threads, operations.
 pub(crate) const RUNTIMES: [Runtime; 2] = [
