@@ -369,8 +369,9 @@ impl Poller {
     }
 
     /// Makes one wait ([`wait`](Self::wait), [`wait_until`](Self::wait_until),
-    /// [`wait_append`](Self::wait_append) or [`wait_retain`](Self::wait_retain)) return with what it has, which may be nothing: one that
-    /// runs, or else the next. Several calls before one is seen count as one.
+    /// [`wait_append`](Self::wait_append) or [`wait_retain`](Self::wait_retain)) return with what it
+    /// has, which may be nothing: one that runs, or else the next. Several calls before one is seen
+    /// count as one.
     #[doc(alias = "notify")]
     pub fn interrupt(&self) {
         trace!("interrupt");
