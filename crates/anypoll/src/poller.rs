@@ -329,17 +329,18 @@ impl Poller {
     ///
     /// ```
     /// use anypoll::{AlwaysReadyObject, Event, Events, Interest, Mode, Poller, Token};
-    /// use std::time::Duration;
+    /// use std::net::UdpSocket;
     ///
     /// let poller = Poller::new()?;
-    /// let (reader, writer) = std::io::pipe()?;
-    /// poller.add(&reader, Token(1), Interest::READABLE, Mode::Level, AlwaysReadyObject::Refuse)?;
-    /// poller.add(&writer, Token(2), Interest::WRITABLE, Mode::Level, AlwaysReadyObject::Refuse)?;
-    /// std::io::Write::write_all(&mut &writer, b"both are ready")?;
+    /// let sockets = [UdpSocket::bind("127.0.0.1:0")?, UdpSocket::bind("127.0.0.1:0")?];
+    /// for (index, socket) in sockets.iter().enumerate() {
+    ///     let (token, mode) = (Token(index), Mode::Oneshot);
+    ///     poller.add(socket, token, Interest::WRITABLE, mode, AlwaysReadyObject::Refuse)?;
+    /// }
     ///
     /// let mut events = Events::default();
-    /// poller.wait_retain(&mut events, Some(Duration::ZERO), |event| {
-    ///     let wanted = event.token() == Token(2);
+    /// poller.wait_retain(&mut events, None, |event| {
+    ///     let wanted = event.token() == Token(1);
     ///     *event = Event::new(Token(7), event.conditions());
     ///     wanted
     /// })?;
