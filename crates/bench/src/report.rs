@@ -293,7 +293,13 @@ impl Report {
                 "bytes": build.bytes,
             })
         };
-        let runtime = |row: &runtimes::Row| json!({ "workload": row.name, "ratio": spread_json(row.ratio), "calls": row.calls });
+        let runtime = |row: &runtimes::Row| {
+            json!({
+                "workload": row.name,
+                "ratio": spread_json(row.ratio),
+                "calls": row.calls,
+            })
+        };
         json!({
             "command": self.command,
             "machine": self.machine,

@@ -35,7 +35,7 @@
 //! - On Linux a wait is one system call, where polling makes five. A [`notify`](Poller::notify)
 //!   makes one only if a thread sleeps in a wait and none is on its way; receiving it costs none.
 //! - On 64-bit Linux and Android a [`Oneshot`](PollMode::Oneshot) object that is read needs no system
-//!   call to be armed again, after it was modified before the next wait some 16 times in a row: the
+//!   call to be armed again, after it was modified before the next wait 16 times in a row: the
 //!   kernel is not told of the reports either. If a wait then finds it still ready though nobody has
 //!   asked again, that costs a call more than in polling. The kernel is also told of a change while
 //!   another thread waits, of one that asks for something else, and of all that come after the
