@@ -119,25 +119,25 @@ fn cancel_in_flight() {
             }
         }
     };
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            while !done.load(SeqCst) {
-                events.iter().for_each(set_and_reset);
-            }
-        });
-        for _ in 0..2 {
-            scope.spawn(|| {
-                let mut events = Events::with_capacity(16);
-                while !done.load(SeqCst) {
-                    poller.wait(&mut events, Some(Duration::from_millis(1))).unwrap();
-                }
-            });
+    let set = || {
+        while !done.load(SeqCst) {
+            events.iter().for_each(set_and_reset);
         }
+    };
+    let wait = || {
+        let mut events = Events::with_capacity(16);
+        while !done.load(SeqCst) {
+            poller.wait(&mut events, Some(Duration::from_millis(1))).unwrap();
+        }
+    };
+    thread::scope(|scope| {
         let work = &work;
+        let others = [scope.spawn(set), scope.spawn(wait), scope.spawn(wait)];
         let workers: Vec<_> = (0..THREADS).map(|n| scope.spawn(move || work(n))).collect();
         let ends = Vec::from_iter(workers.into_iter().map(ScopedJoinHandle::join));
         done.store(true, SeqCst);
-        ends.into_iter().for_each(Result::unwrap);
+        // A scope's end alone does not wait until a thread has given back what was its own.
+        ends.into_iter().chain(others.map(ScopedJoinHandle::join)).for_each(Result::unwrap);
     });
     let mut events = Events::with_capacity(16);
     poller.wait(&mut events, Some(Duration::ZERO)).unwrap();
