@@ -169,7 +169,7 @@ pub(crate) struct Readiness<E> {
     notified: AtomicBool,
     /// How many more will.
     others: AtomicUsize,
-    /// Whose turn it is when the buffer has room for one.
+    /// The next wait that finds slots set is theirs, and the kernel waits for the one after.
     turn: AtomicBool,
     slots: Mutex<Slots<E>>,
 }
@@ -465,8 +465,9 @@ impl<E: Record> Readiness<E> {
         result
     }
 
-    /// Looks at what the kernel has while slots are set, which get the rest of the room. Returns
-    /// also whether it is to be asked again if that brought nothing, since it was not asked now.
+    /// Looks at what the kernel has while slots are set, which get the rest of the room. Every second
+    /// wait is theirs alone, since a look costs more than a wake. Returns also whether the kernel is to
+    /// be asked again if that brought nothing, since it was not asked now.
     #[cold]
     fn wait_beside<K: Kernel<Event = E> + ?Sized>(
         &self,
@@ -474,12 +475,18 @@ impl<E: Record> Readiness<E> {
         events: &mut Vec<E>,
     ) -> (io::Result<()>, bool) {
         let room = events.capacity() - events.len();
-        let limit =
-            if room == 1 { usize::from(self.turn.fetch_xor(true, Relaxed)) } else { room / 2 };
-        if limit == 0 {
+        let is_theirs = self.turn.load(Relaxed);
+        // Threads that come to this at once may all leave the kernel alone, but only after a look.
+        self.turn.store(!is_theirs, Relaxed);
+        if is_theirs && (room == 1 || !self.is_awaited()) {
             return (Ok(()), true);
         }
-        (kernel.wait(events, limit, Timeout::ZERO), false)
+        (kernel.wait(events, room.div_ceil(2), Timeout::ZERO), false)
+    }
+
+    /// Whether the kernel holds a notice, or its events may be what an interrupt is to bring.
+    fn is_awaited(&self) -> bool {
+        self.notified.load(Acquire) || self.state.0.load(Relaxed) & INTERRUPT != 0
     }
 
     fn take_notice(&self, events: &mut Vec<E>, start: usize) -> bool {

@@ -28,10 +28,9 @@ const ONE_EVENT: &str = "A wait that brings one event pays the whole price of an
     not call. Beside polling's five system calls the read and the write of the byte weigh as much: the floor \
     does not reach 1.5 over TCP either.";
 
-const LOOK: &str = "Most of anypoll's time for one wake is the look at the kernel, whose row is above: \
-    one system call where mio makes two. Without it who is woken all the time would never see \
-    another event, and what is ready (level) would be missing from a wait. The rest are four locked \
-    instructions: the bit is set, the slots are locked, the bits are taken, the slots are unlocked. \
+const LOOK: &str = "Every second wait that has wakes to report looks at the kernel too, whose row \
+    is above: without that who is woken all the time would never see another event. mio asks it each time, \
+    and makes a system call more for each wake. The rest are four locked instructions: the bit is set, the slots are locked, the bits are taken, the slots are unlocked. \
     Each further wake is one more: without it what was written before a wake that finds another \
     pending would not be ordered before the report.";
 

@@ -19,10 +19,12 @@ on_every_backend! {
     oneshot_reports_once_and_after_set_interest
     oneshot_in_both_directions
     a_small_buffer_starves_nobody
+    wakes_hide_nothing
     a_small_buffer_loses_nothing
     room_for_one_is_enough
     a_new_interest_is_not_starved
     #[cfg(unix)] an_always_ready_file
+    #[cfg(unix)] files_that_are_gone_hide_nothing
 }
 
 fn level_reports_while_it_lasts(backend: Backend) {
@@ -172,7 +174,7 @@ fn a_small_buffer_starves_nobody(backend: Backend) {
     const PIPES: usize = 20;
     const WAKERS: usize = 5;
     const ALL: usize = PIPES + WAKERS + 1;
-    for capacity in [1, 2, 3, 7] {
+    for (capacity, interrupted) in [1, 2, 3, 7].into_iter().flat_map(|c| [(c, false), (c, true)]) {
         let poller = poller(backend);
         let _pipes: Vec<_> = (0..PIPES).map(|i| pipe_with_data(&poller, i, Mode::Level)).collect();
         let wakers: Vec<_> =
@@ -182,11 +184,14 @@ fn a_small_buffer_starves_nobody(backend: Backend) {
             poller.register(never_blocking(), Token(ALL - 1), interest, Mode::Level).unwrap();
 
         // The buffer is shared between the kernel's and the poller's own, however many those are.
-        let patience = 3 * ALL.div_ceil(capacity);
+        let patience = 4 * ALL.div_ceil(capacity);
         let mut events = Events::with_capacity(capacity);
         let mut last_seen: HashMap<_, _> = (0..ALL).map(|token| (Token(token), 0)).collect();
         for wait in 1..=10 * patience {
             wakers.iter().for_each(anypoll::Waker::wake);
+            if interrupted {
+                poller.interrupt();
+            }
             poller.wait(&mut events, Some(Duration::ZERO)).unwrap();
             assert!((1..=capacity).contains(&events.len()), "{events:?}");
             for event in &events {
@@ -197,6 +202,25 @@ fn a_small_buffer_starves_nobody(backend: Backend) {
                 assert!(wait - last <= patience, "{token:?} waits since {last} of {wait}");
             }
         }
+    }
+}
+
+/// Who is woken all the time sees everything else in every second wait, who is interrupted in each.
+fn wakes_hide_nothing(backend: Backend) {
+    let poller = poller(backend);
+    let (_reader, _writer) = pipe_with_data(&poller, 1, Mode::Level);
+    let waker = poller.waker(Token(2));
+    let both = BTreeMap::from([(Token(1), Conditions::READ), (Token(2), Conditions::READ)]);
+    for _ in 0..10 {
+        waker.wake();
+        assert_eq!(look(&poller), both);
+        waker.wake();
+        assert_eq!(look(&poller), BTreeMap::from([(Token(2), Conditions::READ)]));
+    }
+    for _ in 0..10 {
+        waker.wake();
+        poller.interrupt();
+        assert_eq!(look(&poller), both);
     }
 }
 
@@ -300,5 +324,20 @@ fn an_always_ready_file(backend: Backend) {
         }
         file.set_interest(Interest::NONE).unwrap();
         expect_nothing(&poller);
+    }
+}
+
+/// More of them than are pending in one word.
+#[cfg(unix)]
+fn files_that_are_gone_hide_nothing(backend: Backend) {
+    let poller = poller(backend);
+    let _pipe = pipe_with_data(&poller, 1, Mode::Level);
+    for _ in 0..4 {
+        let register = |token| {
+            let (token, interest) = (Token(token as usize), Interest::READABLE);
+            poller.register(never_blocking(), token, interest, Mode::Level).unwrap()
+        };
+        drop(Vec::from_iter((2..2 + usize::BITS).map(register)));
+        assert_eq!(look(&poller), only(Conditions::READ));
     }
 }

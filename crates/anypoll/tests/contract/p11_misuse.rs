@@ -392,7 +392,9 @@ fn out_of_descriptors(backend: Backend) {
             // What was there before works on.
             writer.write_all(b"x").unwrap();
             waker.wake();
-            let seen = look(&poller);
+            // One of them may be the wake's alone.
+            let mut seen = look(&poller);
+            seen.extend(look(&poller));
             assert!(seen.contains_key(&Token(1)) && seen.contains_key(&Token(2)), "{seen:?}");
             assert_eq!((&reader).read(&mut [0; 9]).unwrap(), 1);
             // More if a stale registration was replaced, but none is lost.
