@@ -19,7 +19,7 @@ pub(crate) struct Build {
 }
 
 /// What it depends on, and its source. anypoll's path is found out later.
-const PEERS: [(&str, &str, &str); 4] = [
+const PEERS: [(&str, &str, &str); 6] = [
     (Anypoll::NAME, "", include_str!("../programs/minimal_anypoll.rs")),
     (
         Mio::NAME,
@@ -28,6 +28,13 @@ const PEERS: [(&str, &str, &str); 4] = [
     ),
     (Polling::NAME, "polling = '3.11'", include_str!("../programs/minimal_polling.rs")),
     (Calloop::NAME, "calloop = '0.14'", include_str!("../programs/minimal_calloop.rs")),
+    ("libc, by hand", "libc = '0.2'", include_str!("../programs/minimal_libc.rs")),
+    (
+        "rustix and libc, by hand",
+        "libc = '0.2'\n\
+         rustix = { version = '1.1', default-features = false, features = ['event', 'std'] }",
+        include_str!("../programs/minimal_rustix.rs"),
+    ),
 ];
 
 pub(crate) fn measure(rounds: usize) -> Result<Vec<Build>, String> {
