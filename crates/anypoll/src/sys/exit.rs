@@ -5,7 +5,7 @@ use std::io::{self, PipeWriter};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::process::Child;
-use std::sync::mpsc;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use super::fit;
@@ -31,29 +31,31 @@ pub(crate) fn exit_of(child: &mut Child) -> io::Result<OwnedFd> {
         return exit;
     }
     let (reader, writer) = io::pipe()?;
-    let (tell, told) = mpsc::sync_channel(1);
+    let stat = Arc::new(OnceLock::new());
+    let seen_by = Arc::clone(&stat);
     thread::Builder::new().name("anypoll-exit".into()).spawn(move || {
         // What it needs to be seen is opened before it sleeps: later there may be no descriptor left.
-        let _ = tell.send(File::open("/proc/thread-self/stat"));
-        drop(tell);
+        let stat = File::open("/proc/thread-self/stat").map_err(|error| error.raw_os_error());
+        let _ = seen_by.set(stat);
+        drop(seen_by);
         close_after_exit(id, writer);
     })?;
     // Once it sleeps in its call, that is for this child. Before, the child could be waited for, and
     // its number be given to another.
-    match told.recv() {
-        Ok(Ok(stat)) => {
+    match stat.wait() {
+        Ok(stat) => {
             for _ in 0..LOOKS {
-                if is_asleep(&stat) {
+                if is_asleep(stat) {
                     break;
                 }
                 thread::yield_now();
             }
         }
-        Ok(Err(error)) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
-            return Err(error);
+        Err(Some(full @ (libc::EMFILE | libc::ENFILE))) => {
+            return Err(io::Error::from_raw_os_error(*full));
         }
         // There is nothing to look at: see the documentation of `process::Exit`.
-        _ => {}
+        Err(_) => {}
     }
     Ok(reader.into())
 }
