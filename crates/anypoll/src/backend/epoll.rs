@@ -1,12 +1,13 @@
 //! epoll: the kernel keeps the registrations, their modes and their edges.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::{ptr, slice};
 
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
-use rustix::event::{EventfdFlags, eventfd};
+use rustix::event::{EventfdFlags, Timespec, eventfd};
 use rustix::io::Errno;
 
 use super::{AddError, Backend, KernelRecord, Selector, watches_itself};
@@ -135,26 +136,19 @@ impl Kernel for Epoll {
     type Event = Event;
 
     fn wait(&self, events: &mut Vec<Event>, limit: usize, timeout: Timeout) -> io::Result<()> {
-        let Some(millis) = milliseconds(timeout) else {
+        let buffer = spare(events, limit);
+        let (written, _) = if timeout == Timeout::ZERO {
+            // A constant, which takes no arithmetic.
+            epoll::wait(&self.epoll, buffer, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))?
+        } else if let Some(timeout) = in_milliseconds(timeout) {
+            epoll::wait(&self.epoll, buffer, timeout.as_ref())?
+        } else {
             return self.wait_exactly(events, limit, timeout);
         };
-        let (buffer, room) = spare(events, limit);
-        // The C library's function would be a cancellation point, which in a program with threads
-        // costs two locked instructions.
-        // SAFETY: `buffer` has room for `room` records, and there is no signal mask.
-        let count = unsafe {
-            libc::syscall(
-                libc::SYS_epoll_pwait,
-                self.epoll.as_raw_fd(),
-                buffer,
-                room,
-                millis,
-                ptr::null::<libc::sigset_t>(),
-                0_usize,
-            )
-        };
-        // SAFETY: this many records were written into the spare capacity.
-        unsafe { extend(events, count) }
+        let count = written.len();
+        // SAFETY: so many records were written into the spare capacity.
+        unsafe { events.set_len(events.len() + count) };
+        Ok(())
     }
 
     fn notify(&self) -> bool {
@@ -163,19 +157,25 @@ impl Kernel for Epoll {
     }
 }
 
-/// What the call that every kernel and every sandbox knows takes, if that is exact or must do.
-fn milliseconds(timeout: Timeout) -> Option<i32> {
-    let Some(nanos) = timeout.nanoseconds() else { return Some(-1) };
+/// For the call that every kernel and every sandbox knows, which rounds up to milliseconds: if that is
+/// exact or must do.
+fn in_milliseconds(timeout: Timeout) -> Option<Option<Timespec>> {
+    /// What is longer is cut, and the wait goes on after it.
+    const MOST: u64 = i32::MAX as u64 * 1_000_000;
+    let Some(nanos) = timeout.nanoseconds() else { return Some(None) };
     if nanos % 1_000_000 != 0 && !WITHOUT_PWAIT2.load(Relaxed) {
         return None;
     }
-    // Too long for the call is cut, and the wait goes on after it.
-    Some(i32::try_from(nanos.div_ceil(1_000_000)).unwrap_or(i32::MAX))
+    let nanos = nanos.min(MOST);
+    Some(Some(Timespec {
+        tv_sec: sys::fit(nanos / 1_000_000_000),
+        tv_nsec: sys::fit(nanos % 1_000_000_000),
+    }))
 }
 
 /// `struct __kernel_timespec`, which has 64 bits on every system.
 #[repr(C)]
-struct Timespec {
+struct KernelTimespec {
     seconds: i64,
     nanoseconds: i64,
 }
@@ -189,55 +189,52 @@ impl Epoll {
         timeout: Timeout,
     ) -> io::Result<()> {
         let nanos = timeout.nanoseconds().unwrap_or(u64::MAX);
-        let timespec = Timespec {
+        let timespec = KernelTimespec {
             seconds: (nanos / 1_000_000_000).cast_signed(),
             nanoseconds: (nanos % 1_000_000_000).cast_signed(),
         };
-        let (buffer, room) = spare(events, limit);
-        // SAFETY: `buffer` has room for `room` records, `timespec` has the kernel's layout and
-        // outlives the call, and there is no signal mask.
+        let buffer = spare(events, limit);
+        // SAFETY: `buffer` is as long as said, `timespec` has the kernel's layout and outlives the
+        // call, and there is no signal mask.
         let count = unsafe {
             libc::syscall(
                 libc::SYS_epoll_pwait2,
                 self.epoll.as_raw_fd(),
-                buffer,
-                room,
+                buffer.as_mut_ptr(),
+                buffer.len(),
                 &raw const timespec,
                 ptr::null::<libc::sigset_t>(),
                 0_usize,
             )
         };
-        // SAFETY: this many records were written into the spare capacity.
-        let result = unsafe { extend(events, count) };
-        match result.as_ref().err().and_then(io::Error::raw_os_error) {
-            Some(libc::ENOSYS | libc::EPERM) => {
-                WITHOUT_PWAIT2.store(true, Relaxed);
-                self.wait(events, limit, timeout)
-            }
-            _ => result,
+        if let Ok(count) = usize::try_from(count) {
+            // SAFETY: so many records were written into the spare capacity.
+            unsafe { events.set_len(events.len() + count) };
+            return Ok(());
         }
+        let error = io::Error::last_os_error();
+        if !matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) {
+            return Err(error);
+        }
+        WITHOUT_PWAIT2.store(true, Relaxed);
+        self.wait(events, limit, timeout)
     }
 }
 
 /// The kernel refuses a buffer that could hold more bytes than an `i32` says.
 const MOST_RECORDS: usize = i32::MAX as usize / size_of::<libc::epoll_event>();
 
-/// Where the kernel may write, and how many records. An `Event` is one.
-fn spare(events: &mut Vec<Event>, limit: usize) -> (*mut libc::epoll_event, i32) {
+/// Where the kernel may write. An `Event` is a `Record`.
+fn spare(events: &mut Vec<Event>, limit: usize) -> &mut [MaybeUninit<epoll::Event>] {
+    const {
+        assert!(size_of::<Event>() == size_of::<epoll::Event>());
+        assert!(align_of::<Event>() == align_of::<epoll::Event>());
+    }
     let spare = events.spare_capacity_mut();
-    let room = i32::try_from(limit.min(spare.len()).min(MOST_RECORDS)).unwrap_or(i32::MAX);
-    (spare.as_mut_ptr().cast(), room)
-}
-
-/// # Safety
-///
-/// `count` is what a system call returned that wrote so many records into the spare capacity.
-unsafe fn extend(events: &mut Vec<Event>, count: impl TryInto<usize>) -> io::Result<()> {
-    let count = count.try_into().map_err(|_| io::Error::last_os_error())?;
-    let len = events.len() + count;
-    // SAFETY: the caller's promise.
-    unsafe { events.set_len(len) };
-    Ok(())
+    let room = limit.min(spare.len()).min(MOST_RECORDS);
+    // SAFETY: it is no longer than what it is taken from, and what need not be initialized may be
+    // named by another type of its size and alignment.
+    unsafe { slice::from_raw_parts_mut(spare.as_mut_ptr().cast(), room) }
 }
 
 impl KernelRecord for libc::epoll_event {
