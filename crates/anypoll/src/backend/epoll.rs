@@ -16,7 +16,7 @@ use crate::interest::{Interest, Mode};
 use crate::readiness::{Kernel, Timeout};
 use crate::sys;
 
-pub(crate) type Record = libc::epoll_event;
+pub(crate) type Record = epoll::Event;
 
 pub(super) const AVAILABLE: &[Backend] = &[
     Backend::Epoll,
@@ -222,42 +222,43 @@ impl Epoll {
 }
 
 /// The kernel refuses a buffer that could hold more bytes than an `i32` says.
-const MOST_RECORDS: usize = i32::MAX as usize / size_of::<libc::epoll_event>();
+const MOST_RECORDS: usize = i32::MAX as usize / size_of::<Record>();
 
-/// Where the kernel may write. An `Event` is a `Record`.
-fn spare(events: &mut Vec<Event>, limit: usize) -> &mut [MaybeUninit<epoll::Event>] {
-    const {
-        assert!(size_of::<Event>() == size_of::<epoll::Event>());
-        assert!(align_of::<Event>() == align_of::<epoll::Event>());
-    }
+/// Where the kernel may write.
+fn spare(events: &mut Vec<Event>, limit: usize) -> &mut [MaybeUninit<Record>] {
     let spare = events.spare_capacity_mut();
     let room = limit.min(spare.len()).min(MOST_RECORDS);
-    // SAFETY: it is no longer than what it is taken from, and what need not be initialized may be
-    // named by another type of its size and alignment.
+    // SAFETY: it is no longer than what it is taken from, and an `Event` is a `Record`.
     unsafe { slice::from_raw_parts_mut(spare.as_mut_ptr().cast(), room) }
 }
 
-impl KernelRecord for libc::epoll_event {
+// SAFETY: what could be a pointer is a number here, which is only copied.
+unsafe impl Send for Event {}
+// SAFETY: as above.
+unsafe impl Sync for Event {}
+
+impl KernelRecord for Record {
     fn new(token: Token, conditions: Conditions) -> Self {
-        Self { events: conditions.bits(), u64: token.0 as u64 }
+        Self { flags: EventFlags::from_bits_retain(conditions.bits()), data: data(token) }
     }
 
     fn notice() -> Self {
-        Self { events: 0, u64: NOTICE }
+        Self { flags: EventFlags::empty(), data: EventData::new_u64(NOTICE) }
     }
 
     fn is_notice(&self) -> bool {
-        self.u64 == NOTICE
+        self.data.u64() == NOTICE
     }
 
     #[inline]
     fn token(&self) -> Token {
         #[allow(clippy::cast_possible_truncation, reason = "it was made from a usize")]
-        Token(self.u64 as usize)
+        Token(self.data.u64() as usize)
     }
 
     #[inline]
     fn conditions(&self) -> Conditions {
-        Conditions::from_bits(self.events)
+        let flags = self.flags;
+        Conditions::from_bits(flags.bits())
     }
 }
