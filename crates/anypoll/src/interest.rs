@@ -111,9 +111,9 @@ impl fmt::Debug for Interest {
 /// There is no default: whoever reads a call of [`register`](crate::Poller::register) sees which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
-    /// Reported by every wait for as long as it lasts, or by every second one beside wakes and what is
-    /// always ready. The simplest, and right for blocking objects too as far as they are read: after
-    /// a report one read, accept or receive does not block, unless another thread was faster, or a
+    /// Reported by every wait for as long as it lasts; beside wakes and what is always ready not by
+    /// each. The simplest, and right for blocking objects too as far as they are read: after a report
+    /// one read, accept or receive does not block, unless another thread was faster, or a
     /// client took its connection back, for which a listener is better non-blocking. A write to a
     /// blocking object blocks until all of it was taken, so make it non-blocking if you write
     /// ([`set_nonblocking`](crate::set_nonblocking)).

@@ -90,8 +90,8 @@
 //!    [`set_interest`](Registered::set_interest); any activity on the object may report again, and
 //!    one event may show every direction that is ready then. *Oneshot*: each direction at most once
 //!    per `set_interest`; after one report the other direction may or may not come. In all of them: a
-//!    wait that has wakes, or what is always ready, to report may leave the rest to the next wait, but
-//!    not twice in a row: to ask the kernel costs more than a wake.
+//!    wait that has wakes, or what is always ready, to report may leave the rest to a later one. Every
+//!    second wait of a poller asks the kernel, which costs more than a wake.
 //! 3. **Nothing is invented.** An object that neither side touches causes no event. A would-block
 //!    in one direction never arms the other.
 //! 4. **Off is off.** Once a removal (a drop, [`into_inner`](Registered::into_inner)) has returned,
@@ -115,7 +115,8 @@
 //! 9. **Any thread.** Registering, changing, removing and waking work from any thread while others
 //!    wait, and take effect at once. Several threads may wait on one poller: one Oneshot report
 //!    goes to exactly one of them, a Level report to whoever looks while it lasts.
-//! 10. **No allocation** in steady state, and at most one system call a wait.
+//! 10. **No allocation** in steady state, and at most one system call a wait; a second one if a wake
+//!     crossed it, or to tell a [`descriptor`](Poller::descriptor) of what is left.
 //! 11. **Misuse is an error, said clearly**: registering twice is `AlreadyExists`, changing what is
 //!     not there `NotFound`, an unsupported object says which and why. Never a panic (but for a
 //!     channel with room for nothing), never silence.

@@ -475,18 +475,16 @@ impl<E: Record> Readiness<E> {
         events: &mut Vec<E>,
     ) -> (io::Result<()>, bool) {
         let room = events.capacity() - events.len();
+        let pending = self.state.0.load(Relaxed);
+        // A notice is to be taken from the kernel, and an interrupt may be for what that has.
+        let is_awaited = pending & INTERRUPT != 0 || self.notified.load(Acquire);
         let is_theirs = self.turn.load(Relaxed);
         // Threads that come to this at once may all leave the kernel alone, but only after a look.
         self.turn.store(!is_theirs, Relaxed);
-        if is_theirs && (room == 1 || !self.is_awaited()) {
+        if is_theirs && (!is_awaited || room == 1 && pending != INTERRUPT) {
             return (Ok(()), true);
         }
         (kernel.wait(events, room.div_ceil(2), Timeout::ZERO), false)
-    }
-
-    /// Whether the kernel holds a notice, or its events may be what an interrupt is to bring.
-    fn is_awaited(&self) -> bool {
-        self.notified.load(Acquire) || self.state.0.load(Relaxed) & INTERRUPT != 0
     }
 
     fn take_notice(&self, events: &mut Vec<E>, start: usize) -> bool {

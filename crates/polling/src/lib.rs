@@ -60,7 +60,7 @@
 //! - [`EdgeOneshot`](PollMode::EdgeOneshot) is [`Oneshot`](PollMode::Oneshot): what is ready at a
 //!   `modify` is reported in both, as epoll does.
 //! - On Windows an event that is posted costs a system call only if a thread sleeps in a wait; a wait
-//!   that reports one may leave other events to the next. Closing an object that was never deleted
+//!   that reports one may leave other events to a later one. Closing an object that was never deleted
 //!   leaves nothing that could be used wrongly.
 //! - The feature `tracing` is anypoll's: a line for each change and each wait, and no spans.
 //! - Rust 1.87 is needed.

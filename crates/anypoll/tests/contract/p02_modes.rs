@@ -222,6 +222,12 @@ fn wakes_hide_nothing(backend: Backend) {
         poller.interrupt();
         assert_eq!(look(&poller), both);
     }
+    let mut events = Events::with_capacity(1);
+    for _ in 0..10 {
+        poller.interrupt();
+        poller.wait(&mut events, None).unwrap();
+        assert_eq!(events.iter().map(anypoll::Event::token).collect::<Vec<_>>(), [Token(1)]);
+    }
 }
 
 fn a_small_buffer_loses_nothing(backend: Backend) {
