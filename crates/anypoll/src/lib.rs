@@ -90,8 +90,8 @@
 //!    [`set_interest`](Registered::set_interest); any activity on the object may report again, and
 //!    one event may show every direction that is ready then. *Oneshot*: each direction at most once
 //!    per `set_interest`; after one report the other direction may or may not come. In all of them: a
-//!    wait that has wakes, or what is always ready, to report may leave the rest to a later one. Every
-//!    second wait of a poller asks the kernel, which costs more than a wake.
+//!    wait that has wakes, or what is always ready, to report may leave the rest to a later one. At
+//!    least every second wait of a poller asks the kernel, which costs more than a wake.
 //! 3. **Nothing is invented.** An object that neither side touches causes no event. A would-block
 //!    in one direction never arms the other.
 //! 4. **Off is off.** Once a removal (a drop, [`into_inner`](Registered::into_inner)) has returned,
