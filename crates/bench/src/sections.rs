@@ -29,8 +29,9 @@ const ONE_EVENT: &str = "A wait that brings one event pays the whole price of an
     does not reach 1.5 over TCP either.";
 
 const LOOK: &str = "Every second wait that has wakes to report looks at the kernel too, whose row \
-    is above: without that who is woken all the time would never see another event. mio asks it each time, \
-    and makes a system call more for each wake. The rest are four locked instructions: the bit is set, the slots are locked, the bits are taken, the slots are unlocked. \
+    is above: without that who is woken all the time would never see another event. mio asks it \
+    each time, and makes a system call more for each wake. The rest are four locked instructions: \
+    the bit is set, the slots are locked, the bits are taken, the slots are unlocked. \
     Each further wake is one more: without it what was written before a wake that finds another \
     pending would not be ordered before the report.";
 

@@ -26,8 +26,8 @@
 //!
 //! - A [`wake`](Waker::wake) makes a system call only if a thread sleeps in [`Poll::poll`] and none
 //!   has been sent yet, and none to clear it.
-//! - A [`poll`](Poll::poll) that has a wake to report may leave other events to a later one: every
-//!   second asks the kernel.
+//! - A [`poll`](Poll::poll) that has a wake to report may leave other events to a later one: at
+//!   least every second asks the kernel.
 //! - A timeout is exact to what the kernel offers, instead of being rounded up to a millisecond.
 //! - [`event::Iter`] counts what is left of it: `size_hint`, `len` and `count` are right after a
 //!   `next`.

@@ -140,10 +140,16 @@ impl Kernel for Epoll {
         let (written, _) = if timeout == Timeout::ZERO {
             // A constant, which takes no arithmetic.
             epoll::wait(&self.epoll, buffer, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))?
-        } else if let Some(timeout) = in_milliseconds(timeout) {
-            epoll::wait(&self.epoll, buffer, timeout.as_ref())?
         } else {
-            return self.wait_exactly(events, limit, timeout);
+            let seconds = sys::seconds(timeout);
+            let is_rounded = seconds.is_some_and(|(_, nanos)| nanos % 1_000_000 != 0);
+            if is_rounded && !WITHOUT_PWAIT2.load(Relaxed) {
+                return self.wait_exactly(events, limit, timeout);
+            }
+            // The call that every kernel and every sandbox knows, which rounds up to milliseconds.
+            let timeout =
+                seconds.map(|(tv_sec, nanos)| Timespec { tv_sec, tv_nsec: sys::fit(nanos) });
+            epoll::wait(&self.epoll, buffer, timeout.as_ref())?
         };
         let count = written.len();
         // SAFETY: so many records were written into the spare capacity.
@@ -155,22 +161,6 @@ impl Kernel for Epoll {
         // The only error would be a full counter, after 2^64 notices.
         rustix::io::write(&self.notice, &1_u64.to_ne_bytes()).is_ok()
     }
-}
-
-/// For the call that every kernel and every sandbox knows, which rounds up to milliseconds: if that is
-/// exact or must do.
-fn in_milliseconds(timeout: Timeout) -> Option<Option<Timespec>> {
-    /// What is longer is cut, and the wait goes on after it.
-    const MOST: u64 = i32::MAX as u64 * 1_000_000;
-    let Some(nanos) = timeout.nanoseconds() else { return Some(None) };
-    if nanos % 1_000_000 != 0 && !WITHOUT_PWAIT2.load(Relaxed) {
-        return None;
-    }
-    let nanos = nanos.min(MOST);
-    Some(Some(Timespec {
-        tv_sec: sys::fit(nanos / 1_000_000_000),
-        tv_nsec: sys::fit(nanos % 1_000_000_000),
-    }))
 }
 
 /// `struct __kernel_timespec`, which has 64 bits on every system.
@@ -188,11 +178,8 @@ impl Epoll {
         limit: usize,
         timeout: Timeout,
     ) -> io::Result<()> {
-        let nanos = timeout.nanoseconds().unwrap_or(u64::MAX);
-        let timespec = KernelTimespec {
-            seconds: (nanos / 1_000_000_000).cast_signed(),
-            nanoseconds: (nanos % 1_000_000_000).cast_signed(),
-        };
+        let timespec = sys::seconds(timeout)
+            .map(|(seconds, nanoseconds)| KernelTimespec { seconds, nanoseconds });
         let buffer = spare(events, limit);
         // SAFETY: `buffer` is as long as said, `timespec` has the kernel's layout and outlives the
         // call, and there is no signal mask.
@@ -202,7 +189,7 @@ impl Epoll {
                 self.epoll.as_raw_fd(),
                 buffer.as_mut_ptr(),
                 buffer.len(),
-                &raw const timespec,
+                timespec.as_ref().map_or(ptr::null(), ptr::from_ref),
                 ptr::null::<libc::sigset_t>(),
                 0_usize,
             )
