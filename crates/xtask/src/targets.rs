@@ -17,10 +17,11 @@
 //! What is missing is installed: by rustup into the toolchain, by apt-get, and by pip into
 //! `target/targets`. What cannot be had is skipped, and the table says why.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -449,7 +450,7 @@ impl Machine {
     }
 
     fn cargo(&self, target: &Target, folder: &Path, subcommand: &str) -> Command {
-        let mut cargo = Command::new("cargo");
+        let mut cargo = limited("cargo");
         let lane = if subcommand == "clippy" { LINT } else { "" };
         let build = match target.std {
             Std::Source => "source",
@@ -488,18 +489,21 @@ impl Machine {
     ) -> Result<Cell> {
         let path = self.log(target, lane);
         let log = File::create(&path)?;
-        let mut done = true;
+        let mut status = ExitStatus::default();
         for mut command in commands {
-            let output = command.stdin(Stdio::null()).stderr(log.try_clone()?);
-            done = done && output.stdout(log.try_clone()?).status()?.success();
+            if status.success() {
+                let output = command.stdin(Stdio::null()).stderr(log.try_clone()?);
+                status = output.stdout(log.try_clone()?).status()?;
+            }
         }
         let text = String::from_utf8_lossy(&fs::read(&path)?).into_owned();
-        if done {
+        if status.success() {
             return Ok(Cell::Passed(words(&text)));
         }
         let lines: Vec<_> = text.lines().collect();
         let is_cause = |line: &&&str| line.starts_with("error") || line.contains("FAILED");
-        let first = lines.iter().find(is_cause).unwrap_or(&"no error is named");
+        let none = if status.code() == Some(124) { "it does not end" } else { "no error is named" };
+        let first = lines.iter().find(is_cause).unwrap_or(&none);
         let end = lines[lines.len().saturating_sub(20)..].join("\n    ");
         Ok(Cell::Failed(format!("{first}\n  {} ends with\n    {end}", path.display())))
     }
@@ -638,7 +642,7 @@ impl Machine {
         if !output.status.success() || programs.is_empty() {
             return Ok(Cell::Failed("the tests do not build".into()));
         }
-        let mut boot = Command::new("bash");
+        let mut boot = limited("bash");
         boot.arg(script).arg(&self.root).args(&programs);
         self.step(target, "kernel", [boot], results)
     }
@@ -647,7 +651,7 @@ impl Machine {
         // Of another version the Python face denies `bind`.
         self.have_python("wasmtime==46.0.1")?;
         let folder = self.program("wasi", "")?;
-        let mut run = Command::new(self.root.join("python/bin/python"));
+        let mut run = limited(self.root.join("python/bin/python"));
         run.arg(self.workspace.join("crates/xtask/programs/wasi.py"));
         run.arg(self.build.join("rustup").join(target.triple).join("debug/wasi.wasm")).arg(&folder);
         let build = self.cargo(target, &folder, "build");
@@ -656,10 +660,17 @@ impl Machine {
 
     fn wine(&self, target: &Target) -> Result<Cell> {
         self.have(&APT, &format!("cd {}; .ci/windows install", self.workspace.display()))?;
-        let mut script = Command::new(self.workspace.join(".ci/windows"));
+        let mut script = limited(self.workspace.join(".ci/windows"));
         script.current_dir(&self.workspace);
         self.step(target, "wine", [script], results)
     }
+}
+
+/// A command that is ended if it hangs; its status is 124 then.
+fn limited(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("timeout");
+    command.args(["--kill-after=10", "1200"]).arg(program);
+    command
 }
 
 /// How many tests passed.
