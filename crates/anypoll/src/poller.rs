@@ -85,6 +85,7 @@ impl Poller {
     /// # Errors
     ///
     /// [`Unsupported`](io::ErrorKind::Unsupported) where this system has no such backend.
+    #[inline]
     pub fn with_backend(backend: Backend) -> io::Result<Self> {
         Ok(Self::over(backend, backend::open(backend)?))
     }

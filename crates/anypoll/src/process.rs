@@ -54,6 +54,7 @@ impl Exit {
     /// Those of `try_wait`: on Unix `ECHILD` if something else in the program has waited for the
     /// child, or if `SIGCHLD` is ignored. [`Unsupported`](io::ErrorKind::Unsupported) on WASI,
     /// Hermit, ESP-IDF, Redox and Cygwin. The system's: no descriptors or no memory left.
+    #[inline]
     pub fn of(child: &mut Child) -> io::Result<Self> {
         sys::exit_of(child).map(Self)
     }

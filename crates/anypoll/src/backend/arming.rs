@@ -17,11 +17,13 @@ pub(super) struct Arming {
 }
 
 impl Arming {
+    #[inline]
     pub(super) fn new(interest: Interest, mode: Mode) -> Self {
         Self { interest, mode, armed: interest, watching: true }
     }
 
     /// The directions to ask the kernel for, which may be none but errors.
+    #[inline]
     pub(super) fn wanted(&self) -> Option<Interest> {
         self.watching.then_some(self.armed)
     }
@@ -29,6 +31,7 @@ impl Arming {
     /// A call in these directions would have blocked. Returns whether that changed anything.
     ///
     /// An error that was reported is fetched by then, in whichever direction: another is news.
+    #[inline]
     pub(super) fn rearm(&mut self, directions: Interest) -> bool {
         let asked = directions & self.interest;
         let known = self.watching && self.armed.contains(asked);
@@ -41,6 +44,7 @@ impl Arming {
     }
 
     /// What to report of what the kernel says, which may be about an older question.
+    #[inline]
     pub(super) fn report(&mut self, conditions: Conditions) -> Option<Conditions> {
         let armed = self.wanted()?;
         let shown = conditions.intersection(Conditions::of(armed).union(FAILED));

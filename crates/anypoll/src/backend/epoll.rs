@@ -30,6 +30,7 @@ pub(super) fn open() -> io::Result<Box<dyn Selector>> {
 }
 
 /// The exit of a process as a pidfd, where the kernel has them.
+#[inline]
 pub(crate) fn open_exit(id: u32) -> Option<io::Result<OwnedFd>> {
     let id: libc::c_long = sys::fit(id);
     // SAFETY: the call takes two numbers and touches no memory.

@@ -204,6 +204,7 @@ pub(crate) fn open_default() -> io::Result<Box<dyn Selector>> {
     native::open()
 }
 
+#[inline]
 pub(crate) fn open(backend: Backend) -> io::Result<Box<dyn Selector>> {
     if !AVAILABLE.contains(&backend) {
         return Err(io::Error::new(

@@ -52,15 +52,18 @@ struct List {
     keys: Vec<Key>,
 }
 
+#[inline]
 fn entry(fd: BorrowedFd<'_>, events: i16) -> pollfd {
     pollfd { fd: fd.as_raw_fd(), events, revents: 0 }
 }
 
+#[inline]
 fn is_ready(entry: &pollfd) -> bool {
     entry.revents != 0
 }
 
 impl Poll {
+    #[inline]
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
             state: Mutex::default(),
@@ -70,12 +73,14 @@ impl Poll {
         })
     }
 
+    #[inline]
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("nothing panics while it holds this lock")
     }
 
     /// Has running polls begin again with the table as it is now. Returns what `settled` will be
     /// when all are out.
+    #[inline]
     fn changed(&self, state: &mut State) -> u64 {
         if state.polling == 0 {
             return state.settled;
@@ -87,6 +92,7 @@ impl Poll {
         state.settled + 1
     }
 
+    #[inline]
     fn drop_unused(&self, mut state: MutexGuard<'_, State>, key: Key) {
         state.sources.unname(key);
         // Closed when this returns.
@@ -98,6 +104,7 @@ impl Poll {
         drop(state);
     }
 
+    #[inline]
     fn enter(&self) -> List {
         let mut state = self.lock();
         while state.leaving {
@@ -119,6 +126,7 @@ impl Poll {
         list
     }
 
+    #[inline]
     fn come_out(&self, list: List, events: &mut Vec<Event>, limit: usize) {
         let mut state = self.lock();
         state.polling -= 1;
@@ -174,17 +182,20 @@ const NAMES: [(i16, Conditions); 7] = {
     ]
 };
 
+#[inline]
 pub(super) fn flags(wanted: Interest) -> i16 {
     let asked = NAMES.iter().filter(|(_, c)| Conditions::of(wanted).intersects(*c));
     asked.fold(0, |all, (flag, _)| all | flag)
 }
 
+#[inline]
 pub(super) fn conditions(flags: i16) -> Conditions {
     let seen = NAMES.iter().filter(|(flag, _)| flags & flag != 0);
     seen.fold(Conditions::NONE, |all, (_, condition)| all | *condition)
 }
 
 /// Where a system lacks the condition, nobody is left to wait for it.
+#[inline]
 fn check(interest: Interest) -> io::Result<()> {
     if interest.contains(Interest::PRIORITY) && flags(Interest::PRIORITY) == 0 {
         return Err(io::ErrorKind::Unsupported.into());
@@ -193,6 +204,7 @@ fn check(interest: Interest) -> io::Result<()> {
 }
 
 impl Selector for Poll {
+    #[inline]
     fn add(
         &self,
         fd: BorrowedFd<'_>,
@@ -213,6 +225,7 @@ impl Selector for Poll {
         Ok(())
     }
 
+    #[inline]
     fn modify(
         &self,
         fd: BorrowedFd<'_>,
@@ -235,6 +248,7 @@ impl Selector for Poll {
         Ok(())
     }
 
+    #[inline]
     fn remove(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
         let state = self.lock();
         let key = state.sources.find(fd)?;
@@ -242,10 +256,12 @@ impl Selector for Poll {
         Ok(())
     }
 
+    #[inline]
     fn has_edges(&self) -> bool {
         false
     }
 
+    #[inline]
     fn rearm(&self, fd: BorrowedFd<'_>, directions: Interest) -> io::Result<()> {
         let mut state = self.lock();
         let key = state.sources.find(fd)?;
@@ -259,6 +275,7 @@ impl Selector for Poll {
 impl Kernel for Poll {
     type Event = Event;
 
+    #[inline]
     fn wait(&self, events: &mut Vec<Event>, limit: usize, timeout: Timeout) -> io::Result<()> {
         let mut list = self.enter();
         let result = sys::poll(&mut list.fds, timeout);
@@ -266,6 +283,7 @@ impl Kernel for Poll {
         result
     }
 
+    #[inline]
     fn notify(&self) -> bool {
         self.notice.give();
         true

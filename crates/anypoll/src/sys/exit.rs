@@ -13,11 +13,13 @@ use crate::backend;
 use crate::process::Exit;
 
 impl AsFd for Exit {
+    #[inline]
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
 }
 
+#[inline]
 pub(crate) fn exit_of(child: &mut Child) -> io::Result<OwnedFd> {
     let id = child.id();
     // Opened before the look: a child that is there afterwards was there all the time, so its
@@ -66,6 +68,7 @@ const LOOKS: usize = 100_000;
 /// By the third word of [proc_pid_stat(5)]. Only of a thread that has ended it cannot be read.
 ///
 /// [proc_pid_stat(5)]: https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
+#[inline]
 fn is_asleep(stat: &File) -> bool {
     let mut line = [0; 64];
     stat.read_at(&mut line, 0).map_or(true, |length| {
@@ -76,6 +79,7 @@ fn is_asleep(stat: &File) -> bool {
 }
 
 /// Leaves the zombie to the program. Any failure but a signal means that it is gone already.
+#[inline]
 fn close_after_exit(id: u32, writer: PipeWriter) {
     let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::uninit();
     loop {

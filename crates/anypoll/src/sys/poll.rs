@@ -5,6 +5,7 @@ use std::io;
 use super::{fit, seconds};
 use crate::readiness::Timeout;
 
+#[inline]
 pub(crate) fn poll(fds: &mut [libc::pollfd], timeout: Timeout) -> io::Result<()> {
     let millis = seconds(timeout)
         .map_or(-1, |(seconds, nanos)| fit(seconds * 1000 + (nanos + 999_999) / 1_000_000));

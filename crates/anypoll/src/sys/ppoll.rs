@@ -5,6 +5,7 @@ use std::io;
 use super::{fit, seconds};
 use crate::readiness::Timeout;
 
+#[inline]
 pub(crate) fn poll(fds: &mut [libc::pollfd], timeout: Timeout) -> io::Result<()> {
     let timeout = seconds(timeout)
         .map(|(seconds, nanos)| libc::timespec { tv_sec: fit(seconds), tv_nsec: fit(nanos) });

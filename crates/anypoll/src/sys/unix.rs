@@ -42,6 +42,7 @@ pub(crate) fn is_null(fd: BorrowedFd<'_>) -> bool {
 }
 
 /// Whether a descriptor that was duplicated before still names the same object.
+#[inline]
 pub(crate) fn is_same_object(duplicate: &OwnedFd, fd: BorrowedFd<'_>) -> io::Result<bool> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     {
@@ -66,6 +67,7 @@ pub(crate) struct Signal {
 }
 
 impl Signal {
+    #[inline]
     pub(crate) fn new() -> io::Result<Self> {
         let (reader, writer) = io::pipe()?;
         set_nonblocking(reader.as_fd(), true)?;
@@ -73,16 +75,19 @@ impl Signal {
         Ok(Self { reader, writer })
     }
 
+    #[inline]
     pub(crate) fn give(&self) {
         let _ = (&self.writer).write(&[0]);
     }
 
     /// Returns whether it was given.
+    #[inline]
     pub(crate) fn take(&self) -> bool {
         matches!((&self.reader).read(&mut [0]), Ok(1))
     }
 
     /// What is readable then, where a system has anything of the kind.
+    #[inline]
     pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         Some(self.reader.as_fd())
     }
