@@ -387,6 +387,11 @@ impl Poller {
         self.readiness().release(&slot);
     }
 
+    // The three that follow are inline but for their failures: one frame less to return through after
+    // the system call is forty nanoseconds on an AMD processor whose kernel has the mitigation "Safe
+    // RET", and none elsewhere.
+
+    #[inline]
     fn add_handle(
         &self,
         handle: Handle<'_>,
@@ -403,14 +408,30 @@ impl Poller {
                 self.remove_always_ready(handle);
                 Ok(())
             }
-            Err(AddError::Io(error)) => Err(said(error)),
-            Err(AddError::AlwaysReady) if always_ready == AlwaysReadyObject::Refuse => {
-                Err(sys::always_ready_refused())
-            }
-            Err(AddError::AlwaysReady) => self.add_always_ready(handle, token, interest, mode),
+            Err(error) => self.not_added(error, handle, token, interest, mode, always_ready),
         }
     }
 
+    #[cold]
+    fn not_added(
+        &self,
+        error: AddError,
+        handle: Handle<'_>,
+        token: Token,
+        interest: Interest,
+        mode: Mode,
+        always_ready: AlwaysReadyObject,
+    ) -> io::Result<()> {
+        match error {
+            AddError::Io(error) => Err(said(error)),
+            AddError::AlwaysReady if always_ready == AlwaysReadyObject::Refuse => {
+                Err(sys::always_ready_refused())
+            }
+            AddError::AlwaysReady => self.add_always_ready(handle, token, interest, mode),
+        }
+    }
+
+    #[inline]
     pub(crate) fn modify_handle(
         &self,
         handle: Handle<'_>,
@@ -419,14 +440,25 @@ impl Poller {
         mode: Mode,
     ) -> io::Result<()> {
         check(token)?;
-        self.selector().modify(handle, token, interest, mode).or_else(|error| {
-            let mut objects = self.always_ready();
-            let at = find(&objects, handle).map_err(|_| said(error))?;
-            let object = &mut objects[at];
-            self.readiness().remove(&object.slot);
-            object.slot = self.always_ready_slot(token, interest, mode);
-            Ok(())
-        })
+        let result = self.selector().modify(handle, token, interest, mode);
+        result.or_else(|error| self.modify_always_ready(error, handle, token, interest, mode))
+    }
+
+    #[cold]
+    fn modify_always_ready(
+        &self,
+        error: io::Error,
+        handle: Handle<'_>,
+        token: Token,
+        interest: Interest,
+        mode: Mode,
+    ) -> io::Result<()> {
+        let mut objects = self.always_ready();
+        let at = find(&objects, handle).map_err(|_| said(error))?;
+        let object = &mut objects[at];
+        self.readiness().remove(&object.slot);
+        object.slot = self.always_ready_slot(token, interest, mode);
+        Ok(())
     }
 
     pub(crate) fn rearm_handle(&self, handle: Handle<'_>, interest: Interest) -> io::Result<()> {
@@ -438,6 +470,7 @@ impl Poller {
         })
     }
 
+    #[inline]
     pub(crate) fn remove_handle(&self, handle: Handle<'_>) -> io::Result<()> {
         trace!(handle = sys::raw(handle), "remove");
         self.selector().remove(handle).or_else(|error| {
@@ -445,10 +478,13 @@ impl Poller {
         })
     }
 
+    #[inline]
     fn remove_always_ready(&self, handle: Handle<'_>) -> bool {
-        if !self.0.has_always_ready.load(Ordering::Acquire) {
-            return false;
-        }
+        self.0.has_always_ready.load(Ordering::Acquire) && self.forget_always_ready(handle)
+    }
+
+    #[cold]
+    fn forget_always_ready(&self, handle: Handle<'_>) -> bool {
         let mut objects = self.always_ready();
         let Ok(at) = find(&objects, handle) else { return false };
         self.readiness().remove(&objects.remove(at).slot);
@@ -533,6 +569,7 @@ fn said(error: io::Error) -> io::Error {
     io::Error::new(error.kind(), words)
 }
 
+#[inline]
 fn check(token: Token) -> io::Result<()> {
     if Some(token) == Token::RESERVED {
         return Err(io::Error::new(
