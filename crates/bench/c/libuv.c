@@ -14,9 +14,10 @@ static void on_ready(uv_poll_t *handle, int status, int events)
         tell(handle->data);
 }
 
+/* One that is due before the loop has begun to poll must not leave it to wait for ever. */
 static void on_timer(uv_timer_t *handle)
 {
-    (void)handle;
+    uv_stop(handle->loop);
 }
 
 static void on_wake(uv_async_t *handle)
