@@ -387,9 +387,9 @@ impl Poller {
         self.readiness().release(&slot);
     }
 
-    // The three that follow are inline but for their failures: one frame less to return through after
-    // the system call is forty nanoseconds on an AMD processor whose kernel has the mitigation "Safe
-    // RET", and none elsewhere.
+    // `add_handle`, `modify_handle` and `remove_handle` are inline but for what is rare: a frame more to
+    // return through after the system call costs forty nanoseconds on an AMD processor whose kernel has
+    // the mitigation "Safe RET".
 
     #[inline]
     fn add_handle(

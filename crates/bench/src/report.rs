@@ -178,8 +178,8 @@ impl Report {
              libev and libevent come built and shared. The last two rows call the kernel by hand, over libc \
              alone and over what anypoll stands on: between the first of them and mio there is no room \
              for wakers with tokens and for objects that are always ready, which are in every program, since \
-             registering and waiting reach them. What this program does not reach, poll(2) and a child's \
-             exit, is `#[inline]`, so that only who uses it compiles it.\n\n\
+             registering and waiting reach them. What the program above does not reach, poll(2) and a child's \
+             exit, is `#[inline]`: only who uses it compiles it.\n\n\
              | | seconds | over mio's | packages | bytes | over mio's |\n|---|---|---|---|---|---|"
         )?;
         let of_mio = self.builds.iter().find(|build| build.peer == Mio::NAME);

@@ -254,8 +254,8 @@ fn several_threads(divisor: usize) -> Section {
 }
 
 pub(crate) const REGISTERING: &str = "libev never tells the kernel that an object is not watched any \
-    more, and makes half of the calls. The others make the same two: where polling is ahead of \
-    the floor as well, as on a processor of AMD's, the reason is not known.";
+    more, and makes half of the calls. The others make the same two: why polling is \
+    sometimes ahead even of the floor, as on an AMD processor, is not known.";
 
 fn registration(limit: usize) -> Section {
     let count = 2 * longest(limit);

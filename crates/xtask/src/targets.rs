@@ -502,7 +502,11 @@ impl Machine {
         }
         let lines: Vec<_> = text.lines().collect();
         let is_cause = |line: &&&str| line.starts_with("error") || line.contains("FAILED");
-        let none = if status.code() == Some(124) { "it does not end" } else { "no error is named" };
+        let none = if matches!(status.code(), None | Some(124)) {
+            "it does not end"
+        } else {
+            "no error is named"
+        };
         let first = lines.iter().find(is_cause).unwrap_or(&none);
         let end = lines[lines.len().saturating_sub(20)..].join("\n    ");
         Ok(Cell::Failed(format!("{first}\n  {} ends with\n    {end}", path.display())))
@@ -666,7 +670,7 @@ impl Machine {
     }
 }
 
-/// A command that is ended if it hangs; its status is 124 then.
+/// A command that is ended if it hangs, with the status 124 or by SIGKILL.
 fn limited(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("timeout");
     command.args(["--kill-after=10", "1200"]).arg(program);
