@@ -22,7 +22,7 @@ pub(crate) struct Section {
 
 const ONE_EVENT: &str = "A wait that brings one event pays the whole price of announcing that this \
     thread will sleep, so that others may wake it without a system call when it does not: one locked instruction, about \
-    ten nanoseconds here. A hand-written loop has nobody to tell. Nor can it be left out while there is no \
+    ten nanoseconds on an Intel processor; on an AMD one it is more, and not all of it is explained. A hand-written loop has nobody to tell. Nor can it be left out while there is no \
     waker: one may be made by another thread at any time, and would not know whom to wake. In a process with threads the \
     C library's `epoll_wait` costs as much more, for being a cancellation point, which anypoll does \
     not call. Beside polling's five system calls the read and the write of the byte weigh as much: the floor \
@@ -35,8 +35,8 @@ const LOOK: &str = "Every second wait that has wakes to report looks at the kern
     Each further wake is one more: without it what was written before a wake that finds another \
     pending would not be ordered before the report.";
 
-const NOISE: &str = "Within the noise, as the quartiles and the neighbouring rows show: the time is the \
-    kernel's, at many objects that of memory.";
+const NOISE: &str = "Other from run to run, and than in the neighbouring rows: the time is the kernel's, \
+    at many objects that of memory.";
 
 /// `limit` is how many descriptors there may be; counts of operations are divided by `divisor`.
 pub(crate) fn all(limit: usize, divisor: usize) -> Vec<Section> {
@@ -206,7 +206,7 @@ fn modes_and_time(divisor: usize) -> Section {
                 Slack::Least => (
                     format!("timeout of {word}, slack 1 ns"),
                     "Programs that need it exact set `PR_SET_TIMERSLACK`, as here; what is left is \
-                     the waking itself, a hundredth of the time, and libuv, which counts whole milliseconds from one that \
+                     the waking itself, and libuv, which counts whole milliseconds from one that \
                      has begun, may return early.",
                 ),
             };

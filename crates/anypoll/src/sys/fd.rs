@@ -59,7 +59,6 @@ pub(super) fn metadata(fd: impl AsFd) -> io::Result<Metadata> {
 }
 
 /// Whether reading and writing never block, as a file of a disk.
-#[inline]
 pub(crate) fn is_always_ready(fd: impl AsFd) -> io::Result<bool> {
     let kind = metadata(&fd)?.file_type();
     if !kind.is_file() && !kind.is_dir() {
