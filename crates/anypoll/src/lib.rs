@@ -225,6 +225,12 @@ mod sync {
     pub(crate) use crossbeam_queue::ArrayQueue;
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
     pub(crate) use std::sync::{Arc, Mutex, MutexGuard};
+    use std::sync::{LockResult, PoisonError};
+
+    /// Nothing panics while it holds a lock of ours.
+    pub(crate) fn unpoisoned<T>(result: LockResult<T>) -> T {
+        result.unwrap_or_else(PoisonError::into_inner)
+    }
 
     /// So many pending bits are kept where a wait looks anyway.
     pub(crate) const IN_STATE: usize = usize::BITS as usize / 2;

@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use crate::backend::{self, AddError, Backend, Selector};
+use crate::backend::{self, AddError, Backend, Selected, Selector, of_either};
 use crate::event::{Conditions, Event, Events, Token};
 use crate::interest::{Interest, Mode};
 use crate::readiness::{Deadline, Kernel, OnSignal, Readiness, Repeat, Slot, Timeout};
 use crate::registered::{RegisterError, Registered};
 use crate::source::Source;
+use crate::sync::unpoisoned;
 use crate::sys::{self, Handle, RawHandle};
 use crate::trace::{Streaks, trace};
 use crate::waker::Waker;
@@ -27,7 +28,7 @@ use crate::waker::Waker;
 pub struct Poller(Arc<Inner>);
 
 struct Inner {
-    selector: Box<dyn Selector>,
+    selector: Selected,
     backend: Backend,
     has_edges: bool,
     readiness: Readiness<Event>,
@@ -47,11 +48,11 @@ impl Kernel for Inner {
 
     #[inline]
     fn wait(&self, events: &mut Vec<Event>, limit: usize, timeout: Timeout) -> io::Result<()> {
-        self.selector.wait(events, limit, timeout)
+        of_either!(&self.selector, selector => selector.wait(events, limit, timeout))
     }
 
     fn notify(&self) -> bool {
-        self.selector.notify()
+        of_either!(&self.selector, selector => selector.notify())
     }
 }
 
@@ -90,9 +91,9 @@ impl Poller {
         Ok(Self::over(backend, backend::open(backend)?))
     }
 
-    fn over(backend: Backend, selector: Box<dyn Selector>) -> Self {
+    fn over(backend: Backend, selector: Selected) -> Self {
         Self(Arc::new(Inner {
-            has_edges: selector.has_edges(),
+            has_edges: of_either!(&selector, selector => selector.has_edges()),
             selector,
             backend,
             readiness: Readiness::new(),
@@ -214,13 +215,17 @@ impl Poller {
     /// system call unless one is on its way already.
     #[must_use]
     pub fn descriptor(&self) -> Option<Handle<'_>> {
-        let descriptor = self.selector().descriptor()?;
-        self.readiness().watch(self.selector());
+        let descriptor = of_either!(self.selector(), selector => selector.descriptor())?;
+        self.readiness().watch(self.kernel());
         Some(descriptor)
     }
 
-    pub(crate) fn selector(&self) -> &dyn Selector {
-        &*self.0.selector
+    pub(crate) fn selector(&self) -> &Selected {
+        &self.0.selector
+    }
+
+    pub(crate) fn kernel(&self) -> &dyn Kernel<Event = Event> {
+        &*self.0
     }
 
     pub(crate) fn readiness(&self) -> &Readiness<Event> {
@@ -377,19 +382,19 @@ impl Poller {
     #[doc(alias = "notify")]
     pub fn interrupt(&self) {
         trace!("interrupt");
-        self.readiness().interrupt(self.selector());
+        self.readiness().interrupt(self.kernel());
     }
 
     /// Has a wait report `event`, once; equal ones are not merged.
     pub fn post(&self, event: Event) {
         let slot = self.readiness().slot(event, Repeat::Never);
-        self.readiness().set(&slot, self.selector());
+        self.readiness().set(&slot, self.kernel());
         self.readiness().release(&slot);
     }
 
-    // `add_handle`, `modify_handle` and `remove_handle` are inline but for what is rare: a frame more to
-    // return through after the system call costs some 35 ns on an AMD processor whose kernel has
-    // the mitigation "Safe RET".
+    // `add_handle`, `modify_handle` and `remove_handle` are inline but for what is rare, as waits are:
+    // the first frame to return through after a system call costs some 37 ns, and each further one
+    // six, on an AMD processor whose kernel has the mitigation "Safe RET".
 
     #[inline]
     fn add_handle(
@@ -402,7 +407,7 @@ impl Poller {
     ) -> io::Result<()> {
         trace!(handle = sys::raw(handle), token = token.0, ?interest, ?mode, "register");
         check(token)?;
-        match self.selector().add(handle, token, interest, mode) {
+        match of_either!(self.selector(), selector => selector.add(handle, token, interest, mode)) {
             Ok(()) => {
                 // An object that was closed under this handle may have left this behind.
                 self.remove_always_ready(handle);
@@ -425,7 +430,8 @@ impl Poller {
         mode: Mode,
     ) -> io::Result<()> {
         check(token)?;
-        let result = self.selector().modify(handle, token, interest, mode);
+        let result =
+            of_either!(self.selector(), selector => selector.modify(handle, token, interest, mode));
         result.or_else(|error| self.modify_always_ready(error, handle, token, interest, mode))
     }
 
@@ -448,7 +454,7 @@ impl Poller {
 
     pub(crate) fn rearm_handle(&self, handle: Handle<'_>, interest: Interest) -> io::Result<()> {
         trace!(handle = sys::raw(handle), ?interest, "re-arm");
-        self.selector().rearm(handle, interest).or_else(|error| {
+        of_either!(self.selector(), selector => selector.rearm(handle, interest)).or_else(|error| {
             // What never blocks has nothing to be re-armed for.
             let known = find(&self.always_ready(), handle);
             if known.is_ok() { Ok(()) } else { Err(said(error)) }
@@ -458,7 +464,7 @@ impl Poller {
     #[inline]
     pub(crate) fn remove_handle(&self, handle: Handle<'_>) -> io::Result<()> {
         trace!(handle = sys::raw(handle), "remove");
-        self.selector().remove(handle).or_else(|error| {
+        of_either!(self.selector(), selector => selector.remove(handle)).or_else(|error| {
             if self.remove_always_ready(handle) { Ok(()) } else { Err(said(error)) }
         })
     }
@@ -477,7 +483,7 @@ impl Poller {
     }
 
     fn always_ready(&self) -> MutexGuard<'_, Vec<AlwaysReady>> {
-        self.0.always_ready.lock().expect("nothing panics while it holds this lock")
+        unpoisoned(self.0.always_ready.lock())
     }
 
     #[cold]
@@ -496,7 +502,7 @@ impl Poller {
             return Err(said(io::ErrorKind::AlreadyExists.into()));
         }
         // As above, the other way round.
-        let _ = self.selector().remove(handle);
+        let _ = of_either!(self.selector(), selector => selector.remove(handle));
         let slot = self.always_ready_slot(token, interest, mode);
         let object = AlwaysReady { handle: sys::raw(handle), identity, slot };
         match at {
@@ -515,7 +521,7 @@ impl Poller {
         let repeat = if mode == Mode::Level { Repeat::EachWait } else { Repeat::Never };
         let slot = self.readiness().slot(Event::new(token, conditions), repeat);
         if conditions != Conditions::NONE {
-            self.readiness().set(&slot, self.selector());
+            self.readiness().set(&slot, self.kernel());
         }
         slot
     }

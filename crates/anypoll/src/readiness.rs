@@ -31,7 +31,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
-use crate::sync::{Arc, AtomicBool, AtomicUsize, IN_STATE, Mutex, MutexGuard};
+use crate::sync::{Arc, AtomicBool, AtomicUsize, IN_STATE, Mutex, MutexGuard, unpoisoned};
 
 /// What a wait hands out.
 pub(crate) trait Record: Copy {
@@ -155,6 +155,14 @@ impl<E: Copy> Slots<E> {
     }
 }
 
+/// How others were told that a thread will sleep.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Announced {
+    Not,
+    ByFlag,
+    ByCount,
+}
+
 /// What all threads that wake write, apart from what they only read.
 #[derive(Debug)]
 #[repr(align(64))]
@@ -193,7 +201,7 @@ impl<E: Record> Readiness<E> {
     }
 
     fn slots(&self) -> MutexGuard<'_, Slots<E>> {
-        self.slots.lock().expect("nothing panics while it holds this lock")
+        unpoisoned(self.slots.lock())
     }
 
     /// A slot that reports `event` each time it is set.
@@ -220,7 +228,7 @@ impl<E: Record> Readiness<E> {
     }
 
     /// Marks a slot as ready. No lock, no allocation, at most one system call.
-    pub(crate) fn set(&self, slot: &Slot, kernel: &(impl Kernel + ?Sized)) {
+    pub(crate) fn set(&self, slot: &Slot, kernel: &dyn Kernel<Event = E>) {
         let Some(word) = &slot.word else { return self.announce(slot.bit(), kernel) };
         let group = group(place(slot.index).0);
         let was_set = word.fetch_or(slot.bit(), SeqCst) & slot.bit() != 0;
@@ -257,32 +265,32 @@ impl<E: Record> Readiness<E> {
     }
 
     /// Makes one wait return, this one or the next.
-    pub(crate) fn interrupt(&self, kernel: &(impl Kernel + ?Sized)) {
+    pub(crate) fn interrupt(&self, kernel: &dyn Kernel<Event = E>) {
         self.announce(INTERRUPT, kernel);
     }
 
     /// From now on somebody may sleep on the kernel's object itself.
-    pub(crate) fn watch(&self, kernel: &(impl Kernel + ?Sized)) {
+    pub(crate) fn watch(&self, kernel: &dyn Kernel<Event = E>) {
         self.others.fetch_or(WATCHED, SeqCst);
         if self.state.0.load(SeqCst) != 0 {
             self.notify(kernel);
         }
     }
 
-    fn announce(&self, what: usize, kernel: &(impl Kernel + ?Sized)) {
+    fn announce(&self, what: usize, kernel: &dyn Kernel<Event = E>) {
         self.state.0.fetch_or(what, SeqCst);
         self.notify_sleepers(kernel);
     }
 
     /// Comes after what they are to see was set.
-    fn notify_sleepers(&self, kernel: &(impl Kernel + ?Sized)) {
+    fn notify_sleepers(&self, kernel: &dyn Kernel<Event = E>) {
         if self.asleep.load(SeqCst) || self.others.load(SeqCst) != 0 {
             self.notify(kernel);
         }
     }
 
     #[cold]
-    fn notify(&self, kernel: &(impl Kernel + ?Sized)) {
+    fn notify(&self, kernel: &dyn Kernel<Event = E>) {
         let none_is_sent = !self.notified.load(SeqCst) && !self.notified.swap(true, SeqCst);
         if none_is_sent && !kernel.notify() {
             // Whoever wakes next may fare better.
@@ -296,7 +304,7 @@ impl<E: Record> Readiness<E> {
 
     /// Appends what is set while there is room. Returns whether there was an interrupt.
     #[cold]
-    fn collect(&self, kernel: &(impl Kernel + ?Sized), events: &mut Vec<E>) -> bool {
+    fn collect(&self, kernel: &dyn Kernel<Event = E>, events: &mut Vec<E>) -> bool {
         let mut slots = self.slots();
         let fit_if_in_state = slots.lasting == 0 && events.capacity() - events.len() >= IN_STATE;
         let takes_all = |state| fit_if_in_state && state & GROUPS == 0;
@@ -317,7 +325,7 @@ impl<E: Record> Readiness<E> {
         mut slots: MutexGuard<'_, Slots<E>>,
         pending: usize,
         events: &mut Vec<E>,
-        kernel: &(impl Kernel + ?Sized),
+        kernel: &dyn Kernel<Event = E>,
     ) {
         let mut left = pending & SLOTS;
         let (first, bit) = place(slots.cursor);
@@ -362,7 +370,7 @@ impl<E: Record> Readiness<E> {
 
     /// Waits for either kind of readiness and appends it to `events`, up to its capacity.
     #[inline(always)]
-    pub(crate) fn wait<K: Kernel<Event = E> + ?Sized>(
+    pub(crate) fn wait<K: Kernel<Event = E>>(
         &self,
         kernel: &K,
         events: &mut Vec<E>,
@@ -386,9 +394,9 @@ impl<E: Record> Readiness<E> {
 
     /// The rest of a wait which has not brought events of the kernel alone.
     #[cold]
-    fn wait_on<K: Kernel<Event = E> + ?Sized>(
+    fn wait_on(
         &self,
-        kernel: &K,
+        kernel: &dyn Kernel<Event = E>,
         events: &mut Vec<E>,
         start: usize,
         mut asked: Option<io::Result<()>>,
@@ -448,19 +456,23 @@ impl<E: Record> Readiness<E> {
         if self.is_pending() {
             return None;
         }
-        if timeout == Timeout::ZERO {
-            return Some(kernel.wait(events, room, timeout));
-        }
-        let has_the_flag = !self.asleep.swap(true, SeqCst);
-        if !has_the_flag {
-            self.others.fetch_add(1, SeqCst);
-        }
-        let is_pending = self.state.0.load(SeqCst) != 0;
-        let result = if is_pending { None } else { Some(kernel.wait(events, room, timeout)) };
-        if has_the_flag {
-            self.asleep.store(false, Release);
+        let announced = if timeout == Timeout::ZERO {
+            Announced::Not
+        } else if !self.asleep.swap(true, SeqCst) {
+            Announced::ByFlag
         } else {
-            self.others.fetch_sub(1, Release);
+            self.others.fetch_add(1, SeqCst);
+            Announced::ByCount
+        };
+        let is_pending = announced != Announced::Not && self.state.0.load(SeqCst) != 0;
+        // The one place, for the sake of the size of what is inlined.
+        let result = if is_pending { None } else { Some(kernel.wait(events, room, timeout)) };
+        match announced {
+            Announced::Not => {}
+            Announced::ByFlag => self.asleep.store(false, Release),
+            Announced::ByCount => {
+                self.others.fetch_sub(1, Release);
+            }
         }
         result
     }
@@ -469,9 +481,9 @@ impl<E: Record> Readiness<E> {
     /// wait is theirs alone, since a look costs more than a wake. Returns also whether the kernel is to
     /// be asked again if that brought nothing, since it was not asked now.
     #[cold]
-    fn wait_beside<K: Kernel<Event = E> + ?Sized>(
+    fn wait_beside(
         &self,
-        kernel: &K,
+        kernel: &dyn Kernel<Event = E>,
         events: &mut Vec<E>,
     ) -> (io::Result<()>, bool) {
         let room = events.capacity() - events.len();

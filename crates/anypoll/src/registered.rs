@@ -10,6 +10,7 @@ use crate::event::Token;
 use crate::interest::{Interest, Mode};
 use crate::poller::Poller;
 use crate::source::Source;
+use crate::sync::unpoisoned;
 use crate::sys;
 use crate::trace::trace;
 
@@ -143,7 +144,7 @@ impl<S: Source + ?Sized> Registered<S> {
 
     /// The directions that are asked for.
     pub fn interest(&self) -> Interest {
-        *self.interest.lock().expect(UNPOISONED)
+        *unpoisoned(self.interest.lock())
     }
 
     /// Asks for other directions, or for the same ones again.
@@ -161,7 +162,7 @@ impl<S: Source + ?Sized> Registered<S> {
     pub fn set_interest(&self, interest: Interest) -> io::Result<()> {
         let handle = self.source.handle();
         trace!(handle = sys::raw(handle), token = self.token.0, ?interest, mode = ?self.mode, "change");
-        let mut current = self.interest.lock().expect(UNPOISONED);
+        let mut current = unpoisoned(self.interest.lock());
         self.poller.modify_handle(handle, self.token, interest, self.mode)?;
         *current = interest;
         Ok(())
@@ -224,8 +225,6 @@ impl<S: Source + ?Sized> Registered<S> {
         let _ = self.poller.remove_handle(self.source.handle());
     }
 }
-
-const UNPOISONED: &str = "nothing panics while it holds this lock";
 
 impl<S: Source + ?Sized> Drop for Registered<S> {
     fn drop(&mut self) {

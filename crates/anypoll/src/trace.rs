@@ -25,7 +25,7 @@ impl Streaks {
     pub(crate) fn waited(&self, events: &Events, before: usize) {
         let events = &events.0[before..];
         tracing::trace!(target: "anypoll", events = events.len(), "waited");
-        let mut state = self.state.lock().expect("nothing panics while it holds this lock");
+        let mut state = crate::sync::unpoisoned(self.state.lock());
         let long = state.waited(events);
         drop(state);
         for event in long {

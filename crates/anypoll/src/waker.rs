@@ -62,7 +62,7 @@ impl Waker {
 
 impl Inner {
     fn set(&self) {
-        self.poller.readiness().set(&self.slot, self.poller.selector());
+        self.poller.readiness().set(&self.slot, self.poller.kernel());
     }
 }
 

@@ -19,6 +19,11 @@ mod sync {
 
     pub(crate) use loom::sync::atomic::Ordering;
     pub(crate) use loom::sync::{Arc, Mutex, MutexGuard};
+    use std::sync::{LockResult, PoisonError};
+
+    pub(crate) fn unpoisoned<T>(result: LockResult<T>) -> T {
+        result.unwrap_or_else(PoisonError::into_inner)
+    }
 
     /// The slots of a model are of either kind.
     pub(crate) const IN_STATE: usize = 1;

@@ -111,6 +111,7 @@ impl<L: Library> Peer for CPeer<L> {
         Self { inner: Loop { face, pointer }.into(), library: std::marker::PhantomData }
     }
 
+    #[inline(always)]
     fn add(&mut self, fd: BorrowedFd<'_>, token: usize, mode: Mode) -> Self::Key {
         let mode = match mode {
             Mode::Level => 0,
@@ -121,16 +122,19 @@ impl<L: Library> Peer for CPeer<L> {
         unsafe { (self.inner.face.add)(self.inner.pointer, fd.as_raw_fd(), token, mode) }
     }
 
+    #[inline(always)]
     fn rearm(&mut self, key: &Self::Key, _: BorrowedFd<'_>, _: usize) {
         // SAFETY: `add` made it, and `remove` takes it away.
         unsafe { (self.inner.face.rearm)(*key) };
     }
 
+    #[inline(always)]
     fn remove(&mut self, key: Self::Key, _: BorrowedFd<'_>) {
         // SAFETY: `add` made it, for this loop, and nobody has it after.
         unsafe { (self.inner.face.forget)(self.inner.pointer, key) };
     }
 
+    #[inline(always)]
     fn wait(&mut self, timeout: Option<Duration>, mut each: impl FnMut(usize)) {
         unsafe extern "C" fn call<F: FnMut(usize)>(each: *mut c_void, token: usize) {
             // SAFETY: it is the closure below, which `wait` lends until the loop has run.

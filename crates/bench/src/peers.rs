@@ -36,6 +36,8 @@ const CAPACITY: usize = 1024;
 /// The token of every waker.
 pub(crate) const WAKE: usize = 1 << 40;
 
+/// The calls are inlined, as they would be in a program: each frame to return through after a system
+/// call costs some processors more than what a poller does.
 pub(crate) trait Peer: Sized + 'static {
     const NAME: &'static str;
     const MODES: &'static [Mode];
@@ -150,6 +152,7 @@ impl Peer for Floor {
         }
     }
 
+    #[inline(always)]
     fn add(&mut self, fd: BorrowedFd<'_>, token: usize, mode: Mode) {
         let how = match mode {
             Mode::Level => 0,
@@ -159,15 +162,18 @@ impl Peer for Floor {
         self.control(libc::EPOLL_CTL_ADD, fd, token, libc::EPOLLIN | libc::EPOLLRDHUP | how);
     }
 
+    #[inline(always)]
     fn rearm(&mut self, (): &(), fd: BorrowedFd<'_>, token: usize) {
         let flags = libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLONESHOT;
         self.control(libc::EPOLL_CTL_MOD, fd, token, flags);
     }
 
+    #[inline(always)]
     fn remove(&mut self, (): (), fd: BorrowedFd<'_>) {
         self.control(libc::EPOLL_CTL_DEL, fd, 0, 0);
     }
 
+    #[inline(always)]
     fn wait(&mut self, timeout: Option<Duration>, mut each: impl FnMut(usize)) {
         let millis =
             timeout.map_or(-1, |t| i32::try_from(t.as_nanos().div_ceil(1_000_000)).unwrap());
@@ -212,6 +218,7 @@ impl Peer for Anypoll {
         }
     }
 
+    #[inline(always)]
     fn add(&mut self, fd: BorrowedFd<'_>, token: usize, mode: Mode) {
         let mode = match mode {
             Mode::Level => anypoll::Mode::Level,
@@ -222,15 +229,18 @@ impl Peer for Anypoll {
         self.poller.add(&fd, Token(token), Interest::READABLE, mode, refuse).unwrap();
     }
 
+    #[inline(always)]
     fn rearm(&mut self, (): &(), fd: BorrowedFd<'_>, token: usize) {
         let mode = anypoll::Mode::Oneshot;
         self.poller.modify(&fd, Token(token), Interest::READABLE, mode).unwrap();
     }
 
+    #[inline(always)]
     fn remove(&mut self, (): (), fd: BorrowedFd<'_>) {
         self.poller.remove(&fd).unwrap();
     }
 
+    #[inline(always)]
     fn wait(&mut self, timeout: Option<Duration>, mut each: impl FnMut(usize)) {
         self.poller.wait(&mut self.events, timeout).unwrap();
         for event in &self.events {
@@ -260,6 +270,7 @@ impl Peer for Mio {
         Self { poll: mio::Poll::new().unwrap(), events: mio::Events::with_capacity(CAPACITY) }
     }
 
+    #[inline(always)]
     fn add(&mut self, fd: BorrowedFd<'_>, token: usize, _: Mode) {
         let fd = fd.as_raw_fd();
         let mut source = mio::unix::SourceFd(&fd);
@@ -267,15 +278,18 @@ impl Peer for Mio {
         self.poll.registry().register(&mut source, mio::Token(token), interest).unwrap();
     }
 
+    #[inline(always)]
     fn rearm(&mut self, (): &(), _: BorrowedFd<'_>, _: usize) {
         unreachable!("mio has no one-shot mode");
     }
 
+    #[inline(always)]
     fn remove(&mut self, (): (), fd: BorrowedFd<'_>) {
         let fd = fd.as_raw_fd();
         self.poll.registry().deregister(&mut mio::unix::SourceFd(&fd)).unwrap();
     }
 
+    #[inline(always)]
     fn wait(&mut self, timeout: Option<Duration>, mut each: impl FnMut(usize)) {
         self.poll.poll(&mut self.events, timeout).unwrap();
         for event in &self.events {
@@ -309,6 +323,7 @@ impl Peer for Polling {
         }
     }
 
+    #[inline(always)]
     fn add(&mut self, fd: BorrowedFd<'_>, token: usize, mode: Mode) {
         let mode = match mode {
             Mode::Level => polling::PollMode::Level,
@@ -320,14 +335,17 @@ impl Peer for Polling {
         unsafe { self.poller.add_with_mode(fd.as_raw_fd(), event, mode) }.unwrap();
     }
 
+    #[inline(always)]
     fn rearm(&mut self, (): &(), fd: BorrowedFd<'_>, token: usize) {
         self.poller.modify(fd, polling::Event::readable(token)).unwrap();
     }
 
+    #[inline(always)]
     fn remove(&mut self, (): (), fd: BorrowedFd<'_>) {
         self.poller.delete(fd).unwrap();
     }
 
+    #[inline(always)]
     fn wait(&mut self, timeout: Option<Duration>, mut each: impl FnMut(usize)) {
         self.events.clear();
         let count = self.poller.wait(&mut self.events, timeout).unwrap();
@@ -362,6 +380,7 @@ impl Peer for Calloop {
         Self { events: calloop::EventLoop::try_new().unwrap(), ready: Vec::with_capacity(CAPACITY) }
     }
 
+    #[inline(always)]
     fn add(&mut self, fd: BorrowedFd<'_>, token: usize, mode: Mode) -> Self::Key {
         let mode = match mode {
             Mode::Level => calloop::Mode::Level,
@@ -380,14 +399,17 @@ impl Peer for Calloop {
         self.events.handle().insert_source(source, push).unwrap()
     }
 
+    #[inline(always)]
     fn rearm(&mut self, key: &Self::Key, _: BorrowedFd<'_>, _: usize) {
         self.events.handle().update(key).unwrap();
     }
 
+    #[inline(always)]
     fn remove(&mut self, key: Self::Key, _: BorrowedFd<'_>) {
         self.events.handle().remove(key);
     }
 
+    #[inline(always)]
     fn wait(&mut self, timeout: Option<Duration>, mut each: impl FnMut(usize)) {
         self.events.dispatch(timeout, &mut self.ready).unwrap();
         self.ready.drain(..).for_each(&mut each);

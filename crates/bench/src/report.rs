@@ -60,8 +60,8 @@ impl Report {
              ratios, with its quartiles behind it. `libc::epoll_wait` is a loop written by hand, \
              the floor: what the kernel itself asks for. All watch raw descriptors (anypoll by \
              `Poller::add`, mio by `SourceFd`), for reading. The goals: at least 0.99 \
-             of the floor and 1.0 of mio, if nothing else is said; 1.5 of polling in an exchange \
-             over one connection; one wake 3 and ten wakes 12 times mio's. **Bold**: a goal is \
+             of the floor and 1.0 of mio, if nothing else is said; 1.5 of polling where each \
+             wait brings one event of a pipe; one wake 3 and ten wakes 12 times mio's. **Bold**: a goal is \
              missed; *italic*: anypoll is behind in three of four rounds. The reason is below the \
              table. –: the peer cannot (mio has the mode edge alone, libuv and libev have \
              level alone, and only some can what a section is about).\n",

@@ -113,6 +113,7 @@ impl Poll {
     ///
     /// - [`Interrupted`](io::ErrorKind::Interrupted): a signal handler ran. Poll again.
     /// - [`InvalidInput`](io::ErrorKind::InvalidInput): `events` has no capacity.
+    #[inline]
     pub fn poll(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         events.clear();
         self.registry.poller.wait_append(&mut events.0, timeout)

@@ -13,7 +13,7 @@ pub(super) const LATE: usize = 1;
 
 /// The number of the last question about an object; [`LATE`] before the first.
 #[derive(Debug)]
-pub(super) struct Operation(usize);
+pub(crate) struct Operation(usize);
 
 impl Operation {
     pub(super) const NONE: Self = Self(LATE);

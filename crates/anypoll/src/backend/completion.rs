@@ -28,10 +28,11 @@ use super::{AddError, KernelRecord, Record, Selector};
 use crate::event::{Conditions, Event, Token};
 use crate::interest::{Interest, Mode};
 use crate::readiness::{Kernel, Timeout};
+use crate::sync::unpoisoned;
 use crate::sys::{Handle, OwnedHandle};
 
 /// A kernel with these manners.
-pub(super) trait Port: Debug + Send + Sync {
+pub(crate) trait Port: Debug + Send + Sync {
     /// What the kernel holds on to between a submit and its completion.
     type Operation: Debug + Send;
 
@@ -64,7 +65,7 @@ pub(super) trait Port: Debug + Send + Sync {
 }
 
 #[derive(Debug)]
-pub(super) enum Completed {
+pub(crate) enum Completed {
     Answer(Key, Conditions),
     Cancelled(Key),
     Notice,
@@ -115,7 +116,7 @@ impl<P: Port> Completion<P> {
     }
 
     fn lock(&self) -> MutexGuard<'_, State<P::Operation>> {
-        self.state.lock().expect("nothing panics while it holds this lock")
+        unpoisoned(self.state.lock())
     }
 
     /// Something about the object is other than what was asked.

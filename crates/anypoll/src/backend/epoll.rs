@@ -25,8 +25,10 @@ pub(super) const AVAILABLE: &[Backend] = &[
     Backend::Simulated,
 ];
 
-pub(super) fn open() -> io::Result<Box<dyn Selector>> {
-    Ok(Box::new(Epoll::new()?))
+pub(crate) type Native = Epoll;
+
+pub(super) fn open() -> io::Result<Native> {
+    Epoll::new()
 }
 
 /// The exit of a process as a pidfd, where the kernel has them.
@@ -96,6 +98,7 @@ fn not_there(errno: Errno) -> Errno {
 }
 
 impl Selector for Epoll {
+    #[inline]
     fn add(
         &self,
         fd: BorrowedFd<'_>,
@@ -110,6 +113,7 @@ impl Selector for Epoll {
         }
     }
 
+    #[inline]
     fn modify(
         &self,
         fd: BorrowedFd<'_>,
@@ -120,6 +124,7 @@ impl Selector for Epoll {
         Ok(epoll::modify(&self.epoll, fd, data(token), flags(interest, mode)).map_err(not_there)?)
     }
 
+    #[inline]
     fn remove(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
         Ok(epoll::delete(&self.epoll, fd).map_err(not_there)?)
     }
@@ -136,26 +141,14 @@ impl Selector for Epoll {
 impl Kernel for Epoll {
     type Event = Event;
 
+    #[inline]
     fn wait(&self, events: &mut Vec<Event>, limit: usize, timeout: Timeout) -> io::Result<()> {
-        let buffer = spare(events, limit);
-        let (written, _) = if timeout == Timeout::ZERO {
-            // A constant, which takes no arithmetic.
-            epoll::wait(&self.epoll, buffer, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))?
-        } else {
-            let seconds = sys::seconds(timeout);
-            let is_rounded = seconds.is_some_and(|(_, nanos)| nanos % 1_000_000 != 0);
-            if is_rounded && !WITHOUT_PWAIT2.load(Relaxed) {
-                return self.wait_exactly(events, limit, timeout);
-            }
-            // The call that every kernel and every sandbox knows, which rounds up to milliseconds.
-            let timeout =
-                seconds.map(|(tv_sec, nanos)| Timespec { tv_sec, tv_nsec: sys::fit(nanos) });
-            epoll::wait(&self.epoll, buffer, timeout.as_ref())?
+        let seconds = match timeout {
+            Timeout::ZERO => Some((0, 0)),
+            Timeout::FOREVER => None,
+            _ => return self.wait_for(events, limit, timeout),
         };
-        let count = written.len();
-        // SAFETY: so many records were written into the spare capacity.
-        unsafe { events.set_len(events.len() + count) };
-        Ok(())
+        self.wait_rounded(events, limit, seconds)
     }
 
     fn notify(&self) -> bool {
@@ -172,15 +165,46 @@ struct KernelTimespec {
 }
 
 impl Epoll {
+    /// By the call that every kernel and every sandbox knows, which rounds up to milliseconds.
+    #[inline(always)]
+    fn wait_rounded(
+        &self,
+        events: &mut Vec<Event>,
+        limit: usize,
+        seconds: Option<(i64, i64)>,
+    ) -> io::Result<()> {
+        let timeout = seconds.map(|(tv_sec, nanos)| Timespec { tv_sec, tv_nsec: sys::fit(nanos) });
+        let (written, _) = epoll::wait(&self.epoll, spare(events, limit), timeout.as_ref())?;
+        let count = written.len();
+        // SAFETY: so many records were written into the spare capacity.
+        unsafe { events.set_len(events.len() + count) };
+        Ok(())
+    }
+
     #[inline(never)]
+    fn wait_for(&self, events: &mut Vec<Event>, limit: usize, timeout: Timeout) -> io::Result<()> {
+        let seconds = sys::seconds(timeout);
+        let needs_rounding = seconds.is_some_and(|(_, nanos)| nanos % 1_000_000 != 0);
+        if needs_rounding && !WITHOUT_PWAIT2.load(Relaxed) {
+            match self.wait_exactly(events, limit, seconds) {
+                Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
+                    WITHOUT_PWAIT2.store(true, Relaxed);
+                }
+                result => return result,
+            }
+        }
+        self.wait_rounded(events, limit, seconds)
+    }
+
+    #[inline]
     fn wait_exactly(
         &self,
         events: &mut Vec<Event>,
         limit: usize,
-        timeout: Timeout,
+        seconds: Option<(i64, i64)>,
     ) -> io::Result<()> {
-        let timespec = sys::seconds(timeout)
-            .map(|(seconds, nanoseconds)| KernelTimespec { seconds, nanoseconds });
+        let timespec =
+            seconds.map(|(seconds, nanoseconds)| KernelTimespec { seconds, nanoseconds });
         let buffer = spare(events, limit);
         // SAFETY: `buffer` is as long as said, `timespec` has the kernel's layout and outlives the
         // call, and there is no signal mask.
@@ -195,17 +219,10 @@ impl Epoll {
                 0_usize,
             )
         };
-        if let Ok(count) = usize::try_from(count) {
-            // SAFETY: so many records were written into the spare capacity.
-            unsafe { events.set_len(events.len() + count) };
-            return Ok(());
-        }
-        let error = io::Error::last_os_error();
-        if !matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) {
-            return Err(error);
-        }
-        WITHOUT_PWAIT2.store(true, Relaxed);
-        self.wait(events, limit, timeout)
+        let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+        // SAFETY: so many records were written into the spare capacity.
+        unsafe { events.set_len(events.len() + count) };
+        Ok(())
     }
 }
 
@@ -213,6 +230,7 @@ impl Epoll {
 const MOST_RECORDS: usize = i32::MAX as usize / size_of::<Record>();
 
 /// Where the kernel may write.
+#[inline]
 fn spare(events: &mut Vec<Event>, limit: usize) -> &mut [MaybeUninit<Record>] {
     let spare = events.spare_capacity_mut();
     let room = limit.min(spare.len()).min(MOST_RECORDS);

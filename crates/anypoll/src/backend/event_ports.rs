@@ -15,9 +15,10 @@ use super::asked::{Asked, LATE, NOTICE, Operation};
 use super::completion::{Completed, Completion, Port as Manners};
 use super::poll;
 use super::sources::Key;
-use super::{AddError, Backend, Selector};
+use super::{AddError, Backend};
 use crate::interest::Interest;
 use crate::readiness::Timeout;
+use crate::sync::unpoisoned;
 use crate::sys;
 
 mod record;
@@ -25,8 +26,10 @@ pub(crate) use record::Record;
 
 pub(super) const AVAILABLE: &[Backend] = &[Backend::EventPorts, Backend::Poll];
 
-pub(super) fn open() -> io::Result<Box<dyn Selector>> {
-    Ok(Box::new(Completion::new(Port::new()?)))
+pub(crate) type Native = Completion<Port>;
+
+pub(super) fn open() -> io::Result<Native> {
+    Ok(Completion::new(Port::new()?))
 }
 
 /// There is no descriptor for the exit of a process.
@@ -35,7 +38,7 @@ pub(crate) fn open_exit(_id: u32) -> Option<io::Result<OwnedFd>> {
 }
 
 #[derive(Debug)]
-struct Port {
+pub(crate) struct Port {
     port: OwnedFd,
     asked: Mutex<Asked>,
 }
@@ -48,7 +51,7 @@ impl Port {
     }
 
     fn lock(&self) -> MutexGuard<'_, Asked> {
-        self.asked.lock().expect("nothing panics while it holds this lock")
+        unpoisoned(self.asked.lock())
     }
 
     /// It fails when too much is under way already: then whoever waits wakes up anyway.

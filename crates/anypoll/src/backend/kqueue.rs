@@ -20,6 +20,7 @@ use crate::event::{Conditions, Event, Token};
 use crate::interest::{Interest, Mode};
 use crate::os::kqueue::Kind;
 use crate::readiness::{Kernel, Timeout};
+use crate::sync::unpoisoned;
 use crate::sys::{self, Signal, fit};
 
 mod filters;
@@ -27,8 +28,10 @@ use filters::{Action, Change, Filter, MOST, Registration, Way};
 
 pub(super) const AVAILABLE: &[Backend] = &[Backend::Kqueue, Backend::Poll];
 
-pub(super) fn open() -> io::Result<Box<dyn Selector>> {
-    Ok(Box::new(Kqueue::new()?))
+pub(crate) type Native = Kqueue;
+
+pub(super) fn open() -> io::Result<Native> {
+    Kqueue::new()
 }
 
 /// The exit of a process as a kqueue, which is readable once its only filter is. None if the process
@@ -280,8 +283,6 @@ pub(crate) struct Kqueue {
     pipe: Option<Pipe>,
 }
 
-const UNPOISONED: &str = "nothing panics while it holds this lock";
-
 impl Kqueue {
     fn new() -> io::Result<Self> {
         let kqueue = new_kqueue()?;
@@ -300,7 +301,7 @@ impl Kqueue {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<RawFd, Registration>> {
-        self.table.lock().expect(UNPOISONED)
+        unpoisoned(self.table.lock())
     }
 
     fn submit(
@@ -453,7 +454,7 @@ impl Selector for Kqueue {
         there: bool,
         wanted: Option<(Token, Mode)>,
     ) -> io::Result<bool> {
-        let mut filters = self.filters.lock().expect(UNPOISONED);
+        let mut filters = unpoisoned(self.filters.lock());
         let name = (filter.0.filter.into(), filter.0.ident);
         match (there, filters.contains(&name)) {
             (true, false) => return Err(io::ErrorKind::NotFound.into()),

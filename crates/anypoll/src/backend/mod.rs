@@ -198,14 +198,37 @@ pub(crate) fn asked_for() -> Option<Backend> {
     Some(*backend.unwrap_or_else(|| panic!("ANYPOLL_BACKEND is none of {AVAILABLE:?}: {name}")))
 }
 
+/// The system's own selector, known by its type so that calls of it are inlined up to the system call,
+/// or another.
+#[allow(clippy::large_enum_variant, reason = "each poller has one")]
+pub(crate) enum Selected {
+    Native(native::Native),
+    #[allow(dead_code, reason = "some systems have one selector alone")]
+    Other(Box<dyn Selector>),
+}
+
+/// One call on either.
+macro_rules! of_either {
+    ($selected:expr, $selector:ident => $call:expr) => {
+        match $selected {
+            $crate::backend::Selected::Native($selector) => $call,
+            $crate::backend::Selected::Other(other) => {
+                let $selector = &**other;
+                $call
+            }
+        }
+    };
+}
+pub(crate) use of_either;
+
 /// The first of those that are available, without a trace of the others in a program that names
 /// none.
-pub(crate) fn open_default() -> io::Result<Box<dyn Selector>> {
-    native::open()
+pub(crate) fn open_default() -> io::Result<Selected> {
+    native::open().map(Selected::Native)
 }
 
 #[inline]
-pub(crate) fn open(backend: Backend) -> io::Result<Box<dyn Selector>> {
+pub(crate) fn open(backend: Backend) -> io::Result<Selected> {
     if !AVAILABLE.contains(&backend) {
         return Err(io::Error::new(
             io::ErrorKind::Unsupported,
@@ -214,9 +237,12 @@ pub(crate) fn open(backend: Backend) -> io::Result<Box<dyn Selector>> {
     }
     match backend {
         #[cfg(not(windows))]
-        Backend::Poll => Ok(Box::new(poll::Poll::new()?)),
+        Backend::Poll => Ok(Selected::Other(Box::new(poll::Poll::new()?))),
         #[cfg(all(feature = "test-selector", target_os = "linux"))]
-        Backend::Simulated => Ok(Box::new(completion::Completion::new(simulated::Port::new()?))),
+        Backend::Simulated => {
+            let simulated = completion::Completion::new(simulated::Port::new()?);
+            Ok(Selected::Other(Box::new(simulated)))
+        }
         _ => open_default(),
     }
 }

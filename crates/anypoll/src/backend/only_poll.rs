@@ -3,8 +3,8 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
+use super::Backend;
 use super::poll::Poll;
-use super::{Backend, Selector};
 
 mod record;
 pub(crate) use record::Record;
@@ -12,8 +12,10 @@ pub(crate) use record::Record;
 pub(super) const AVAILABLE: &[Backend] =
     &[if cfg!(target_os = "wasi") { Backend::Wasi } else { Backend::Poll }];
 
-pub(super) fn open() -> io::Result<Box<dyn Selector>> {
-    Ok(Box::new(Poll::new()?))
+pub(crate) type Native = Poll;
+
+pub(super) fn open() -> io::Result<Native> {
+    Poll::new()
 }
 
 /// There is no descriptor for the exit of a process.

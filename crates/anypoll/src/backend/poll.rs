@@ -17,6 +17,7 @@ use super::{AddError, KernelRecord, Record, Selector};
 use crate::event::{Conditions, Event, Token};
 use crate::interest::{Interest, Mode};
 use crate::readiness::{Kernel, Timeout};
+use crate::sync::unpoisoned;
 use crate::sys::{self, Signal};
 
 pub(crate) struct Poll {
@@ -75,7 +76,7 @@ impl Poll {
 
     #[inline]
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("nothing panics while it holds this lock")
+        unpoisoned(self.state.lock())
     }
 
     /// Has running polls begin again with the table as it is now. Returns what `settled` will be
@@ -99,7 +100,7 @@ impl Poll {
         let _removed = state.sources.take(key);
         let settled = self.changed(&mut state);
         while state.settled < settled {
-            state = self.settled.wait(state).expect("nothing panics while it holds this lock");
+            state = unpoisoned(self.settled.wait(state));
         }
         drop(state);
     }
@@ -108,7 +109,7 @@ impl Poll {
     fn enter(&self) -> List {
         let mut state = self.lock();
         while state.leaving {
-            state = self.settled.wait(state).expect("nothing panics while it holds this lock");
+            state = unpoisoned(self.settled.wait(state));
         }
         state.polling += 1;
         let mut list = state.lists.pop().unwrap_or_default();

@@ -21,6 +21,7 @@ use super::sources::Key;
 use crate::event::Conditions;
 use crate::interest::Interest;
 use crate::readiness::Timeout;
+use crate::sync::unpoisoned;
 use crate::sys;
 
 #[derive(Debug)]
@@ -67,7 +68,7 @@ impl Port {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("nothing panics while it holds this lock")
+        unpoisoned(self.state.lock())
     }
 }
 

@@ -10,7 +10,7 @@ use crate::sys::{self, Handle, OwnedHandle, RawHandle};
 
 /// Names one registration, and never a later one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Key {
+pub(crate) struct Key {
     pub(super) index: usize,
     id: u64,
 }

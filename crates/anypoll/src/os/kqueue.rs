@@ -32,7 +32,7 @@ use std::ffi::c_int;
 use std::io;
 use std::time::Duration;
 
-use crate::backend::Record;
+use crate::backend::{Record, Selector, of_either};
 use crate::event::{Conditions, Event, Token};
 use crate::interest::Mode;
 use crate::poller::Poller;
@@ -122,7 +122,8 @@ pub fn modify(poller: &Poller, filter: Filter, token: Token, mode: Mode) -> io::
 }
 
 fn set(poller: &Poller, filter: Filter, there: bool, token: Token, mode: Mode) -> io::Result<()> {
-    if !poller.selector().set_filter(&filter.record(), there, Some((token, mode)))? {
+    if !of_either!(poller.selector(), selector => selector.set_filter(&filter.record(), there, Some((token, mode))))?
+    {
         poller.post(Event::new(token, Conditions::READ));
     }
     Ok(())
@@ -135,7 +136,7 @@ fn set(poller: &Poller, filter: Filter, there: bool, token: Token, mode: Mode) -
 /// - [`NotFound`](io::ErrorKind::NotFound): the poller does not watch it.
 /// - [`Unsupported`](io::ErrorKind::Unsupported): the poller's backend is not kqueue.
 pub fn remove(poller: &Poller, filter: Filter) -> io::Result<()> {
-    poller.selector().set_filter(&filter.record(), true, None)?;
+    of_either!(poller.selector(), selector => selector.set_filter(&filter.record(), true, None))?;
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use windows_sys::Win32::Foundation::ERROR_BROKEN_PIPE;
 use windows_sys::Win32::System::Pipes::PeekNamedPipe;
 
 pub use crate::backend::NamedPipe;
+use crate::backend::{Selector, of_either};
 use crate::poller::Poller;
 use crate::source::{Source, sealed::Sealed};
 use crate::sys::Handle;
@@ -22,7 +23,7 @@ use crate::sys::Handle;
 /// [`Poller::post`].
 #[must_use]
 pub fn completion_port(poller: &Poller) -> BorrowedHandle<'_> {
-    poller.selector().completion_port()
+    of_either!(poller.selector(), selector => selector.completion_port())
 }
 
 /// Something to wait for by its handle: an event, a process, a thread, a semaphore, a timer, the

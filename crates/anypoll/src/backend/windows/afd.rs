@@ -160,7 +160,7 @@ fn open() -> io::Result<Owned> {
 
 /// The polls of one socket, of which at most one is in flight.
 #[derive(Debug)]
-pub(in crate::backend) struct Poll(Arc<Shared>);
+pub(crate) struct Poll(Arc<Shared>);
 
 #[derive(Debug)]
 #[repr(C)]

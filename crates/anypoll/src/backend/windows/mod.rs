@@ -50,15 +50,18 @@ use windows_sys::Win32::System::Threading::CreateEventW;
 
 use super::completion::{Completed, Completion, Port as Manners};
 use super::sources::Key;
-use super::{AddError, Backend, Selector};
+use super::{AddError, Backend};
 use crate::interest::Interest;
 use crate::readiness::Timeout;
+use crate::sync::unpoisoned;
 use crate::sys::{self, OwnedHandle};
 
 pub(super) const AVAILABLE: &[Backend] = &[Backend::Afd];
 
-pub(super) fn open() -> io::Result<Box<dyn Selector>> {
-    Ok(Box::new(Completion::new(Port::new()?)))
+pub(crate) type Native = Completion<Port>;
+
+pub(super) fn open() -> io::Result<Native> {
+    Ok(Completion::new(Port::new()?))
 }
 
 /// What a packet of the port belongs to: its completion key.
@@ -68,7 +71,7 @@ const WAIT: usize = 2;
 const PIPE: usize = 3;
 
 #[derive(Debug)]
-struct Port {
+pub(crate) struct Port {
     iocp: Arc<Iocp>,
     helpers: afd::Helpers,
     remove: NtRemoveIoCompletionEx,
@@ -118,7 +121,7 @@ impl Iocp {
 }
 
 #[derive(Debug)]
-pub(super) enum Operation {
+pub(crate) enum Operation {
     Poll(afd::Poll),
     Wait(wait::Wait),
     NamedPipe(named_pipe::Watch),
@@ -255,7 +258,7 @@ fn status(overlapped: &OVERLAPPED) -> NTSTATUS {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().expect("nothing panics while it holds this lock")
+    unpoisoned(mutex.lock())
 }
 
 /// Written by the kernel while something is in flight.

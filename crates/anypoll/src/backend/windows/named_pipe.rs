@@ -645,7 +645,7 @@ unsafe extern "system" fn ended(_error: u32, _count: u32, overlapped: *mut OVERL
 
 /// A poller's watching of a pipe.
 #[derive(Debug)]
-pub(in crate::backend) struct Watch(Arc<Question>);
+pub(crate) struct Watch(Arc<Question>);
 
 struct Question {
     iocp: Arc<Iocp>,

@@ -35,7 +35,7 @@ use crate::sys::{self, OwnedHandle};
 
 /// The waits for one handle, of which at most one is in flight.
 #[derive(Debug)]
-pub(in crate::backend) struct Wait(Arc<Shared>);
+pub(crate) struct Wait(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
