@@ -198,8 +198,9 @@ impl Drop for Program {
 }
 
 /// Of a round trip of one connection: the difference between many and few, and of several such the
-/// median, since a runtime's other threads take part as the scheduler likes.
+/// median. On one core, since strace slows a runtime's busy thread so much that an idle one steps in.
 fn counted_calls(program: &Path) -> Result<f64, String> {
+    let _one_core = OneCore::keep(None);
     let total = |operations: usize| {
         let mut child = Command::new("strace")
             .args(["-f", "-c", "-U", "calls,name"])

@@ -63,9 +63,17 @@ impl<S: anypoll::Source> IoSource<S> {
         direction: anypoll::Interest,
         call: impl FnOnce(&S) -> io::Result<T>,
     ) -> io::Result<T> {
+        if self.poller.is_none() { call(self.get()) } else { self.run_and_tell(direction, call) }
+    }
+
+    #[cold]
+    fn run_and_tell<T>(
+        &self,
+        direction: anypoll::Interest,
+        call: impl FnOnce(&S) -> io::Result<T>,
+    ) -> io::Result<T> {
         let result = call(self.get());
-        let would_block = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
-        if self.poller.is_some() && result.as_ref().is_err_and(would_block) {
+        if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
             self.rearm(direction);
         }
         result
