@@ -179,7 +179,7 @@ fn wakes(divisor: usize) -> Section {
                      and that is all of the difference: with such a read first anypoll takes a third \
                      of its time and is as fast. But a read orders nothing: what was written before \
                      it might not be seen after the report. So each wake is a locked instruction, on \
-                     a word for which the threads contend.",
+                     a word for which the threads contend. polling has one flag and no tokens.",
                 ),
             Workload::new("a sleeping thread, median", latency(50)).goals(&[(Mio::NAME, 1.0)]),
             Workload::new("a sleeping thread, p99", latency(99)).goals(&[(Mio::NAME, 1.0)]),

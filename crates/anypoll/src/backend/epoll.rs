@@ -184,9 +184,10 @@ impl Epoll {
     #[inline(never)]
     fn wait_for(&self, events: &mut Vec<Event>, limit: usize, timeout: Timeout) -> io::Result<()> {
         let seconds = sys::seconds(timeout);
-        let needs_rounding = seconds.is_some_and(|(_, nanos)| nanos % 1_000_000 != 0);
-        if needs_rounding && !WITHOUT_PWAIT2.load(Relaxed) {
-            match self.wait_exactly(events, limit, seconds) {
+        let is_better_exact =
+            |(_, nanos): &(i64, i64)| nanos % 1_000_000 != 0 && !WITHOUT_PWAIT2.load(Relaxed);
+        if let Some(exact) = seconds.filter(is_better_exact) {
+            match self.wait_exactly(events, limit, exact) {
                 Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
                     WITHOUT_PWAIT2.store(true, Relaxed);
                 }
@@ -196,15 +197,13 @@ impl Epoll {
         self.wait_rounded(events, limit, seconds)
     }
 
-    #[inline]
     fn wait_exactly(
         &self,
         events: &mut Vec<Event>,
         limit: usize,
-        seconds: Option<(i64, i64)>,
+        (seconds, nanoseconds): (i64, i64),
     ) -> io::Result<()> {
-        let timespec =
-            seconds.map(|(seconds, nanoseconds)| KernelTimespec { seconds, nanoseconds });
+        let timespec = KernelTimespec { seconds, nanoseconds };
         let buffer = spare(events, limit);
         // SAFETY: `buffer` is as long as said, `timespec` has the kernel's layout and outlives the
         // call, and there is no signal mask.
@@ -214,7 +213,7 @@ impl Epoll {
                 self.epoll.as_raw_fd(),
                 buffer.as_mut_ptr(),
                 buffer.len(),
-                timespec.as_ref().map_or(ptr::null(), ptr::from_ref),
+                &raw const timespec,
                 ptr::null::<libc::sigset_t>(),
                 0_usize,
             )
