@@ -22,7 +22,7 @@ use crate::waker::Waker;
 /// may be one report for many messages: **receive until it says
 /// [`Empty`](TryRecvError::Empty)**. Who stops before that, to turn to other objects, keeps a clone
 /// of the waker and wakes it. With several threads that wait and receive, one of them sees a
-/// report: who has seen the end, wakes again for the next.
+/// report: who takes a message, or sees the end, wakes again for the next one before working on it.
 ///
 /// Who finds it [`Full`](TrySendError::Full) gets the message back. A thread that has a poller, or
 /// makes one for that, is told when to try again by [`bounded_with_room`].
@@ -70,7 +70,7 @@ pub fn bounded<T>(capacity: usize, waker: Waker) -> (Sender<T>, Receiver<T>) {
 /// `room` is reported as soon as a message was received, and when the last receiver is gone. It may
 /// also be reported although another sender took the room since, or nobody waits for any. With
 /// several threads that wait and send, one of them sees a report: who could send, wakes again for
-/// the next.
+/// the next at once.
 ///
 /// # Panics
 ///

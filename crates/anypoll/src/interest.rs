@@ -20,8 +20,8 @@ use std::ops::{BitAnd, BitOr, BitOrAssign, Sub};
 pub struct Interest(u8);
 
 impl Interest {
-    /// No direction: only errors and hang-ups. In [`Mode::Level`] such a one is reported by every
-    /// wait, and no interest silences it; what pauses an object for long ends the registration or
+    /// No direction: only errors and hang-ups. In [`Mode::Level`] those are reported by every wait,
+    /// and no interest silences them; what pauses an object for long ends the registration or
     /// is [`Oneshot`](Mode::Oneshot).
     pub const NONE: Self = Self(0);
     /// A read, an accept or a receive would not block.
@@ -111,8 +111,8 @@ impl fmt::Debug for Interest {
 /// There is no default: whoever reads a call of [`register`](crate::Poller::register) sees which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
-    /// Reported by every wait for as long as it lasts; beside wakes and what is always ready not by
-    /// each. The simplest, and right for blocking objects too as far as they are read: after a report
+    /// Reported by every wait for as long as it lasts, or by every second one while wakes or what is
+    /// always ready are reported too. The simplest, and right for blocking objects too as far as they are read: after a report
     /// one read, accept or receive does not block, unless another thread was faster, or a
     /// client took its connection back, for which a listener is better non-blocking. A write to a
     /// blocking object blocks until all of it was taken, so make it non-blocking if you write

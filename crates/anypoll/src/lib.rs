@@ -90,8 +90,8 @@
 //!    [`set_interest`](Registered::set_interest); any activity on the object may report again, and
 //!    one event may show every direction that is ready then. *Oneshot*: each direction at most once
 //!    per `set_interest`; after one report the other direction may or may not come. In all of them: a
-//!    wait that has wakes, or what is always ready, to report may leave the rest to a later one. At
-//!    least every second wait of a poller asks the kernel, which costs more than a wake.
+//!    wait that has wakes, or what is always ready, to report may leave the rest to a later one, since to
+//!    ask the kernel costs more than a wake: every second one does.
 //! 3. **Nothing is invented.** An object that neither side touches causes no event. A would-block
 //!    in one direction never arms the other.
 //! 4. **Off is off.** Once a removal (a drop, [`into_inner`](Registered::into_inner)) has returned,
@@ -100,10 +100,10 @@
 //!    to ignore. A removal closes what was held for the object: its peer sees the end, even while a
 //!    thread sleeps in a wait. Dropping a [`Waker`] takes back no wake that has returned.
 //! 5. **Errors and resets always arrive**, with an empty interest too where the system can.
-//!    [`is_read_closed`](Event::is_read_closed): the peer ended its direction, or none is left; the
-//!    former needs `READABLE`, the end of both directions does not.
-//!    [`is_write_closed`](Event::is_write_closed): ours can no longer be used. A TCP peer's close
-//!    looks like a half-close until a reset.
+//!    [`is_read_closed`](Event::is_read_closed): the peer ended its direction, which only an
+//!    interest in `READABLE` sees, or no peer is left.
+//!    [`is_write_closed`](Event::is_write_closed): ours can no longer be used, as far as the system
+//!    says so. A TCP peer's close looks like a half-close until a reset.
 //! 6. **Time.** An empty return is never before the timeout, by `Instant`, unless
 //!    [`interrupt`](Poller::interrupt) was called. Zero never blocks. The resolution is the kernel's.
 //!    Any `Duration` is accepted.

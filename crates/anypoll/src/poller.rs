@@ -109,11 +109,13 @@ impl Poller {
         self.0.backend
     }
 
-    /// Begins to watch an object, which the registration then owns.
+    /// Begins to watch an object, which the registration then owns, until that is dropped.
     ///
     /// To keep it elsewhere, register a reference or an `Arc`. Nothing is changed on the object:
     /// whether it is non-blocking is the user's choice. What is ready already is reported too. An
-    /// event may reach another thread before this returns.
+    /// event may reach another thread before this returns: where that has to find the object in a
+    /// table, register it with [`Interest::NONE`], enter it, then
+    /// [`set_interest`](Registered::set_interest).
     ///
     /// # Errors
     ///
@@ -378,7 +380,8 @@ impl Poller {
     /// Makes one wait ([`wait`](Self::wait), [`wait_until`](Self::wait_until),
     /// [`wait_append`](Self::wait_append) or [`wait_retain`](Self::wait_retain)) return with what it
     /// has, which may be nothing: one that runs, or else the next. Several calls before one is seen
-    /// count as one.
+    /// count as one, so to end all waits of a poller, let each thread that comes out of one interrupt
+    /// again.
     #[doc(alias = "notify")]
     pub fn interrupt(&self) {
         trace!("interrupt");
@@ -556,7 +559,9 @@ fn said(error: io::Error) -> io::Error {
             "the object is registered with this poller already: change that by `set_interest` or \
              `modify`, or end it first"
         }
-        io::ErrorKind::NotFound => "the object is not registered with this poller (any more)",
+        io::ErrorKind::NotFound => {
+            "the object is not registered with this poller (any more): register it first"
+        }
         _ => return error,
     };
     io::Error::new(error.kind(), words)

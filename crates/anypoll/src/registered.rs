@@ -84,6 +84,7 @@ use crate::trace::trace;
 /// Leaking one (`mem::forget`) leaks the watching too: for as long as the object stays open where the
 /// kernel keeps the registrations, until the number is registered again where a table does (poll(2),
 /// event ports, Windows, and everywhere for what never blocks).
+#[must_use = "dropping it ends the watching, and drops the object"]
 pub struct Registered<S: Source + ?Sized> {
     poller: Poller,
     token: Token,

@@ -39,6 +39,11 @@ pub(crate) mod sealed {
 /// that answers differently each time gets wrong events and nothing worse.
 ///
 /// [`AsFd`]: https://doc.rust-lang.org/std/os/fd/trait.AsFd.html
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` lends no descriptor that a poller could watch",
+    note = "of a `Child`, register its exit (`anypoll::process::Exit`), `stdout` and `stderr`; of a \
+            wrapper such as `BufReader`, what is inside"
+)]
 pub trait Source: sealed::Sealed {}
 
 impl<T: AsHandle + ?Sized> sealed::Sealed for T {

@@ -7,7 +7,7 @@ mod support;
 
 use std::cell::Cell;
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -15,7 +15,7 @@ use std::time::Instant;
 use anypoll::{Backend, Events, Interest, Mode, Poller, Registered, Token};
 use rustix::process::{Pid, Signal, kill_process};
 
-use support::{PATIENCE, on_every_backend, poller};
+use support::{PATIENCE, is_installed, on_every_backend, poller};
 
 on_every_backend! {
     everything_in_one_loop
@@ -37,10 +37,7 @@ struct Tmux {
 
 /// `None` if there is no tmux.
 fn tmux(test: &str, backend: Backend) -> Option<Tmux> {
-    let version = Command::new("tmux").arg("-V").stdout(Stdio::null()).status();
-    if version.is_err() {
-        // Past the harness, which would keep it to itself.
-        let _ = writeln!(std::io::stderr(), "SKIPPED: {test}: there is no tmux");
+    if !is_installed("tmux", test) {
         return None;
     }
     let name = format!("anypoll-{test}-{backend:?}-{}", std::process::id());

@@ -62,7 +62,7 @@ impl Report {
              `Poller::add`, mio by `SourceFd`), for reading. The goals: at least 0.99 \
              of the floor and 1.0 of mio, if nothing else is said; 1.5 of polling where each \
              wait brings one event of a pipe; one wake 3 and ten wakes 12 times mio's. **Bold**: a goal is \
-             missed; *italic*: anypoll is behind in three of four rounds. The reason is below the \
+             missed; *italic*: anypoll is behind in three of four rounds. The reason is beside the \
              table. –: the peer cannot (mio has the mode edge alone, libuv and libev have \
              level alone, and only some can what a section is about).\n\n\
              All is called from one loop, into which the compiler inlines what it can, as in a \

@@ -1,4 +1,4 @@
-//! An echo server over an [executor](runtime) of some 150 lines, that closes idle connections.
+//! An echo server over an [executor](runtime) of 160 lines, that closes idle connections.
 //!
 //! Try it: `cargo run --example executor`, then `nc` to the address that it prints.
 

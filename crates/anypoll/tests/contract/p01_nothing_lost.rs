@@ -334,8 +334,7 @@ fn edge_between_two_threads(backend: Backend) {
         stream
     };
     let other = thread::spawn(move || play(b, false));
-    play(a, true);
-    other.join().unwrap();
+    drop((play(a, true), other.join().unwrap()));
 }
 
 /// Another thread may see the event first.

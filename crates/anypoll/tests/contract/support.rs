@@ -635,3 +635,15 @@ pub(crate) fn eventually(mut holds: impl FnMut() -> bool) {
         std::thread::yield_now();
     }
 }
+
+/// Whether a program is installed; if not, what needs it is skipped.
+#[cfg(unix)]
+#[allow(dead_code, reason = "the contract needs none")]
+pub(crate) fn is_installed(program: &str, test: &str) -> bool {
+    let is_there = Command::new(program).arg("-V").stdout(Stdio::null()).status().is_ok();
+    if !is_there {
+        // Past the harness, which would keep it to itself.
+        let _ = writeln!(io::stderr(), "SKIPPED: {test}: there is no {program}");
+    }
+    is_there
+}
