@@ -236,6 +236,12 @@ mod sync {
     pub(crate) const IN_STATE: usize = usize::BITS as usize / 2;
 }
 
+/// Whether the feature `tracing` is on: any package of a program may have asked for it.
+///
+/// What holds a lock while it calls a [`Poller`] has to know: a subscriber runs in that call, and may
+/// want the lock.
+pub const TRACING: bool = cfg!(feature = "tracing");
+
 pub use backend::Backend;
 pub use event::{Conditions, Event, Events, Token};
 pub use interest::{Interest, Mode};

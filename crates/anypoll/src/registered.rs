@@ -82,8 +82,8 @@ use crate::trace::trace;
 /// duplicated goes on listening after its registration was dropped.
 ///
 /// Leaking one (`mem::forget`) leaks the watching too: for as long as the object stays open where the
-/// kernel keeps the registrations, until the number is registered again where a table does (poll(2),
-/// event ports, Windows, and everywhere for what never blocks).
+/// kernel keeps the registrations, until the number is registered again, for another object, where a
+/// table does (poll(2), event ports, Windows, and everywhere for what never blocks).
 #[must_use = "dropping it ends the watching, and drops the object"]
 pub struct Registered<S: Source + ?Sized> {
     poller: Poller,

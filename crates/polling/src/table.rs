@@ -67,7 +67,7 @@ impl Table {
     /// With epoll, where a token has room for two numbers, and where no change is to be traced.
     pub(crate) fn of(poller: &Poller) -> Option<Self> {
         let is_of_use =
-            poller.backend() == Backend::Epoll && usize::BITS == 64 && !cfg!(feature = "tracing");
+            poller.backend() == Backend::Epoll && usize::BITS == 64 && !anypoll::TRACING;
         is_of_use.then(Self::default)
     }
 
@@ -80,7 +80,7 @@ impl Table {
     }
 
     pub(crate) fn objects(&self) -> MutexGuard<'_, Vec<Object>> {
-        // The kernel is told first, and in that a subscriber of anypoll's `tracing` may panic.
+        // Nothing panics while it holds this lock.
         self.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -1,5 +1,6 @@
 //! epoll: the kernel keeps the registrations, their modes and their edges.
 
+use std::ffi::{c_int, c_long};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -31,10 +32,14 @@ pub(super) fn open() -> io::Result<Native> {
     Epoll::new()
 }
 
-/// The exit of a process as a pidfd, where the kernel has them.
+/// The exit of a process as a pidfd, where the kernel has them. The sandbox of Android's
+/// applications ends a program for asking, up to Android 11.
 #[inline]
 pub(crate) fn open_exit(id: u32) -> Option<io::Result<OwnedFd>> {
-    let id: libc::c_long = sys::fit(id);
+    if cfg!(target_os = "android") {
+        return None;
+    }
+    let id: c_long = sys::fit(id);
     // SAFETY: the call takes two numbers and touches no memory.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, id, 0_u32) };
     let fd: i32 = sys::fit(fd);
@@ -60,8 +65,8 @@ impl Token {
 }
 
 /// Once set, `epoll_pwait2` is not called any more: the kernel lacks it (before Linux 5.11), or a
-/// sandbox forbids it.
-pub(crate) static WITHOUT_PWAIT2: AtomicBool = AtomicBool::new(false);
+/// sandbox forbids it. That of Android's applications ends a program for it, up to Android 14.
+pub(crate) static WITHOUT_PWAIT2: AtomicBool = AtomicBool::new(cfg!(target_os = "android"));
 
 pub(crate) struct Epoll {
     epoll: OwnedFd,
@@ -144,11 +149,24 @@ impl Kernel for Epoll {
     #[inline]
     fn wait(&self, events: &mut Vec<Event>, limit: usize, timeout: Timeout) -> io::Result<()> {
         let seconds = match timeout {
-            Timeout::ZERO => Some((0, 0)),
+            Timeout::ZERO => Some(0),
             Timeout::FOREVER => None,
             _ => return self.wait_for(events, limit, timeout),
         };
-        self.wait_rounded(events, limit, seconds)
+        if WITHOUT_PWAIT2.load(Relaxed) {
+            return self.wait_in_milliseconds(events, limit, timeout);
+        }
+        // That is `epoll_pwait`, unless some package asks for rustix's feature `linux_5_11`.
+        let timespec = seconds.map(|tv_sec| Timespec { tv_sec, tv_nsec: 0 });
+        match epoll::wait(&self.epoll, spare(events, limit), timespec.as_ref()) {
+            Ok((written, _)) => {
+                let count = written.len();
+                // SAFETY: so many records were written into the spare capacity.
+                unsafe { events.set_len(events.len() + count) };
+                Ok(())
+            }
+            Err(errno) => self.wait_otherwise(events, limit, timeout, errno.into()),
+        }
     }
 
     fn notify(&self) -> bool {
@@ -165,64 +183,72 @@ struct KernelTimespec {
 }
 
 impl Epoll {
-    /// By the call that every kernel and every sandbox knows, which rounds up to milliseconds.
-    #[inline(always)]
-    fn wait_rounded(
-        &self,
-        events: &mut Vec<Event>,
-        limit: usize,
-        seconds: Option<(i64, i64)>,
-    ) -> io::Result<()> {
-        let timeout = seconds.map(|(tv_sec, nanos)| Timespec { tv_sec, tv_nsec: sys::fit(nanos) });
-        let (written, _) = epoll::wait(&self.epoll, spare(events, limit), timeout.as_ref())?;
-        let count = written.len();
-        // SAFETY: so many records were written into the spare capacity.
-        unsafe { events.set_len(events.len() + count) };
-        Ok(())
-    }
-
     #[inline(never)]
     fn wait_for(&self, events: &mut Vec<Event>, limit: usize, timeout: Timeout) -> io::Result<()> {
-        let seconds = sys::seconds(timeout);
-        let is_better_exact =
-            |(_, nanos): &(i64, i64)| nanos % 1_000_000 != 0 && !WITHOUT_PWAIT2.load(Relaxed);
-        if let Some(exact) = seconds.filter(is_better_exact) {
-            match self.wait_exactly(events, limit, exact) {
-                Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
-                    WITHOUT_PWAIT2.store(true, Relaxed);
-                }
-                result => return result,
-            }
-        }
-        self.wait_rounded(events, limit, seconds)
+        let Some((seconds, nanoseconds)) = sys::seconds(timeout).filter(|(_, nanoseconds)| {
+            nanoseconds % 1_000_000 != 0 && !WITHOUT_PWAIT2.load(Relaxed)
+        }) else {
+            return self.wait_in_milliseconds(events, limit, timeout);
+        };
+        let (epoll, timespec) = (self.epoll.as_raw_fd(), KernelTimespec { seconds, nanoseconds });
+        let (timespec, no_mask) = (&raw const timespec, ptr::null::<libc::sigset_t>());
+        // SAFETY: the buffer is as long as said, and what `timespec` points to has the kernel's layout
+        // and outlives the call.
+        let call = |buffer: *mut _, room: c_int| unsafe {
+            let pwait2 = libc::SYS_epoll_pwait2;
+            sys::fit(libc::syscall(pwait2, epoll, buffer, room, timespec, no_mask, 0_usize))
+        };
+        // SAFETY: the call returns that.
+        let result = unsafe { append(events, limit, call) };
+        result.or_else(|error| self.wait_otherwise(events, limit, timeout, error))
     }
 
-    fn wait_exactly(
+    /// After an error of a call that may be too new.
+    #[cold]
+    fn wait_otherwise(
         &self,
         events: &mut Vec<Event>,
         limit: usize,
-        (seconds, nanoseconds): (i64, i64),
+        timeout: Timeout,
+        error: io::Error,
     ) -> io::Result<()> {
-        let timespec = KernelTimespec { seconds, nanoseconds };
-        let buffer = spare(events, limit);
-        // SAFETY: `buffer` is as long as said, `timespec` has the kernel's layout and outlives the
-        // call, and there is no signal mask.
-        let count = unsafe {
-            libc::syscall(
-                libc::SYS_epoll_pwait2,
-                self.epoll.as_raw_fd(),
-                buffer.as_mut_ptr(),
-                buffer.len(),
-                &raw const timespec,
-                ptr::null::<libc::sigset_t>(),
-                0_usize,
-            )
-        };
-        let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
-        // SAFETY: so many records were written into the spare capacity.
-        unsafe { events.set_len(events.len() + count) };
-        Ok(())
+        if !matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) {
+            return Err(error);
+        }
+        WITHOUT_PWAIT2.store(true, Relaxed);
+        self.wait_in_milliseconds(events, limit, timeout)
     }
+
+    /// By the call that every kernel and every sandbox knows.
+    #[cold]
+    fn wait_in_milliseconds(
+        &self,
+        events: &mut Vec<Event>,
+        limit: usize,
+        timeout: Timeout,
+    ) -> io::Result<()> {
+        let (epoll, timeout) = (self.epoll.as_raw_fd(), sys::milliseconds(timeout));
+        // SAFETY: the buffer is as long as said.
+        let call = |buffer, room| unsafe { libc::epoll_wait(epoll, buffer, room, timeout) };
+        // SAFETY: the call returns that.
+        unsafe { append(events, limit, call) }
+    }
+}
+
+/// # Safety
+///
+/// `call` returns how many records it has written, or less than 0 and why in `errno`.
+unsafe fn append(
+    events: &mut Vec<Event>,
+    limit: usize,
+    call: impl FnOnce(*mut libc::epoll_event, c_int) -> c_int,
+) -> io::Result<()> {
+    let buffer = spare(events, limit);
+    let count = call(buffer.as_mut_ptr().cast(), sys::fit(buffer.len()));
+    let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+    // SAFETY: so many records were written into the spare capacity.
+    unsafe { events.set_len(events.len() + count) };
+    Ok(())
 }
 
 /// The kernel refuses a buffer that could hold more bytes than an `i32` says.

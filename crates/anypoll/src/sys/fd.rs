@@ -97,7 +97,15 @@ pub(crate) fn fit<A, B: TryFrom<A> + Default>(value: A) -> B {
 }
 
 /// Seconds and nanoseconds; a day at most: a wait that comes back early goes on.
+#[allow(dead_code, reason = "some systems have milliseconds alone")]
 pub(crate) fn seconds(timeout: Timeout) -> Option<(i64, i64)> {
     let nanos = timeout.nanoseconds()?.min(86_400_000_000_000).cast_signed();
     Some((nanos / 1_000_000_000, nanos % 1_000_000_000))
+}
+
+/// Rounded up; a day at most; -1 is for ever.
+#[allow(dead_code, reason = "some systems have better calls alone")]
+pub(crate) fn milliseconds(timeout: Timeout) -> std::ffi::c_int {
+    let day = 86_400_000;
+    timeout.nanoseconds().map_or(-1, |nanos| fit(nanos.div_ceil(1_000_000).min(day)))
 }

@@ -44,10 +44,10 @@ pub(crate) fn is_null(fd: BorrowedFd<'_>) -> bool {
 /// Whether a descriptor that was duplicated before still names the same object.
 #[inline]
 pub(crate) fn is_same_object(duplicate: &OwnedFd, fd: BorrowedFd<'_>) -> io::Result<bool> {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[cfg(target_os = "linux")]
     {
         // `KCMP_FILE` of the kernel's `kcmp.h`: whether both are one open file. A sandbox may forbid
-        // the call, and a kernel may lack it.
+        // the call (Android's would end the program), and a kernel may lack it.
         let process: libc::c_long = super::fit(std::process::id());
         let [one, other] = [duplicate.as_fd(), fd].map(|fd| std::os::fd::AsRawFd::as_raw_fd(&fd));
         // SAFETY: the call takes numbers and touches no memory.
