@@ -126,6 +126,60 @@
 //!     something, a [`descriptor`](Poller::descriptor) that was handed out is readable, or will be in a moment, if
 //!     other threads are about to collect or to wake.
 //!
+//! ## Several threads
+//!
+//! Any number may wait on one poller, each with [`Events`] of its own. In [`Mode::Oneshot`] an object
+//! is one thread's from its report to the next [`set_interest`](Registered::set_interest):
+//!
+//! ```
+//! use std::collections::HashMap;
+//! use std::net::UdpSocket;
+//! use std::sync::atomic::{AtomicBool, Ordering};
+//! use std::sync::{Arc, Mutex};
+//!
+//! use anypoll::{Events, Interest, Mode, Poller, Registered, Token};
+//!
+//! let poller = Poller::new()?;
+//! let sockets = Mutex::new(HashMap::<Token, Arc<Registered<UdpSocket>>>::new());
+//! let is_over = AtomicBool::new(false);
+//! let work = || {
+//!     let (mut events, mut buf) = (Events::with_capacity(16), [0; 1500]);
+//!     while !is_over.load(Ordering::Acquire) {
+//!         poller.wait(&mut events, None).unwrap();
+//!         for event in &events {
+//!             let socket = sockets.lock().unwrap().get(&event.token()).cloned();
+//!             let Some(socket) = socket else { continue };
+//!             if let Ok((len, peer)) = socket.get_ref().recv_from(&mut buf) {
+//!                 let _ = socket.get_ref().send_to(&buf[..len], peer);
+//!             }
+//!             socket.set_interest(Interest::READABLE).unwrap();
+//!         }
+//!     }
+//!     poller.interrupt(); // one wait returns, and that thread does the same
+//! };
+//!
+//! std::thread::scope(|scope| {
+//!     for _ in 0..4 {
+//!         scope.spawn(work);
+//!     }
+//!     let socket = UdpSocket::bind("127.0.0.1:0")?;
+//!     socket.set_nonblocking(true)?;
+//!     let address = socket.local_addr()?;
+//!     // Asked for once it can be found.
+//!     let socket = Arc::new(poller.register(socket, Token(7), Interest::NONE, Mode::Oneshot)?);
+//!     sockets.lock().unwrap().insert(Token(7), socket.clone());
+//!     socket.set_interest(Interest::READABLE)?;
+//!
+//!     let client = UdpSocket::bind("127.0.0.1:0")?;
+//!     client.send_to(b"hello", address)?;
+//!     assert_eq!(client.recv(&mut [0; 16])?, 5);
+//!     is_over.store(true, Ordering::Release);
+//!     poller.interrupt();
+//!     std::io::Result::Ok(())
+//! })?;
+//! # std::io::Result::Ok(())
+//! ```
+//!
 //! ## Fork
 //!
 //! A forked child shares the kernel's registrations, and its drops would undo its parent's. In a

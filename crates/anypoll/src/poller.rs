@@ -114,8 +114,7 @@ impl Poller {
     /// To keep it elsewhere, register a reference or an `Arc`. Nothing is changed on the object:
     /// whether it is non-blocking is the user's choice. What is ready already is reported too. An
     /// event may reach another thread before this returns: where that has to find the object in a
-    /// table, register it with [`Interest::NONE`], enter it, then
-    /// [`set_interest`](Registered::set_interest).
+    /// table, ask for nothing until it is there ([an example](crate#several-threads)).
     ///
     /// # Errors
     ///
@@ -380,8 +379,8 @@ impl Poller {
     /// Makes one wait ([`wait`](Self::wait), [`wait_until`](Self::wait_until),
     /// [`wait_append`](Self::wait_append) or [`wait_retain`](Self::wait_retain)) return with what it
     /// has, which may be nothing: one that runs, or else the next. Several calls before one is seen
-    /// count as one, so to end all waits of a poller, let each thread that comes out of one interrupt
-    /// again.
+    /// count as one, so to end all waits, let each thread that comes out of one interrupt again
+    /// ([an example](crate#several-threads)).
     #[doc(alias = "notify")]
     pub fn interrupt(&self) {
         trace!("interrupt");

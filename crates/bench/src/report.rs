@@ -57,8 +57,8 @@ impl Report {
              The column anypoll is its time for one operation. The others are a peer's time over \
              anypoll's, so **above 1 anypoll is the faster**: the peers take turns at the same \
              work, only times of one round are divided, and the figure is the median of these \
-             ratios, with its quartiles behind it. `libc::epoll_wait` is a loop written by hand, \
-             the floor: what the kernel itself asks for. All watch raw descriptors (anypoll by \
+             ratios, with its quartiles behind it. `libc::epoll_wait` is a loop written by hand \
+             over the C library, the floor. All watch raw descriptors (anypoll by \
              `Poller::add`, mio by `SourceFd`), for reading. The goals: at least 0.99 \
              of the floor and 1.0 of mio, if nothing else is said; 1.5 of polling where each \
              wait brings one event of a pipe; one wake 3 and ten wakes 12 times mio's. **Bold**: a goal is \
