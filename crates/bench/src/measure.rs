@@ -1,7 +1,9 @@
 //! Ratios that a drifting machine does not bend: in each round every peer does the same slice of
 //! work in turn, and only times of one round are divided.
 
+use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use crate::peers::{self, Anypoll, Floor, Mio, Peer as _};
@@ -81,10 +83,11 @@ impl Workload {
     }
 }
 
-/// Who comes when in a round, shuffled: none always follows the same one, whose traces in the cache
-/// and in the allocator would be its lot.
+/// Who comes when in a round, shuffled, and in each run of this program otherwise: none always
+/// follows the same one, whose traces in the cache and in the allocator would be its lot.
 pub(crate) fn order(count: usize, round: usize) -> Vec<usize> {
-    let mut random = (round as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    static RUN: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    let mut random = RUN.hash_one(round) | 1;
     let mut order: Vec<_> = (0..count).collect();
     for i in (1..count).rev() {
         random ^= random << 13;
