@@ -112,11 +112,11 @@ impl fmt::Debug for Interest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
     /// Reported by every wait for as long as it lasts, or by every second one while wakes or what is
-    /// always ready are reported too. The simplest, and right for blocking objects too as far as they are read: after a report
-    /// one read, accept or receive does not block, unless another thread was faster, or a
-    /// client took its connection back, for which a listener is better non-blocking. A write to a
-    /// blocking object blocks until all of it was taken, so make it non-blocking if you write
-    /// ([`set_nonblocking`](crate::set_nonblocking)).
+    /// always ready are reported too. The simplest, and right for blocking objects as far as they are
+    /// read: after a report one read, accept or receive does not block, unless another thread was
+    /// faster, or a client took its connection back, for which a listener is better non-blocking. A
+    /// write to a blocking object blocks until all of it was taken, so make it non-blocking if you
+    /// write ([`set_nonblocking`](crate::set_nonblocking)).
     Level,
     /// Reported when it begins, and again after
     /// [`set_interest`](crate::Registered::set_interest); further activity on the object may

@@ -161,9 +161,9 @@ impl Poller {
     ///
     /// `events` is cleared first. Without a timeout the wait ends only with an event, one of zero
     /// only looks, and an empty return is never before the timeout by [`Instant`], unless
-    /// [`interrupt`](Self::interrupt) was called. How much later it is
-    /// depends on the kernel's timer (Linux: set in nanoseconds, before 5.11, and on Android, in milliseconds; by default
-    /// the kernel adds up to 50 µs of slack, see `PR_SET_TIMERSLACK` in [prctl(2)]). A signal does not end it.
+    /// [`interrupt`](Self::interrupt) was called. How much later it is depends on the kernel's timer
+    /// (Linux: set in nanoseconds, before 5.11, and on Android, in milliseconds; by default the kernel
+    /// adds up to 50 µs of slack, see `PR_SET_TIMERSLACK` in [prctl(2)]). A signal does not end it.
     ///
     /// When more is ready than fits, the rest is brought by later waits, in turn.
     ///

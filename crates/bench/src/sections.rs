@@ -22,7 +22,7 @@ pub(crate) struct Section {
 
 const ONE_EVENT: &str = "A wait that brings one event pays the whole price of announcing that this \
     thread will sleep, so that others may wake it without a system call when it does not: one locked \
-    instruction, about ten nanoseconds. A hand-written loop has nobody to tell. Nor can it be left out \
+    instruction. A hand-written loop has nobody to tell. Nor can it be left out \
     while there is no waker: one may be made by another thread at any time, and would not know whom to \
     wake. In a process with threads the C library's `epoll_wait` costs as much more, for being a \
     cancellation point, which anypoll does not call.";

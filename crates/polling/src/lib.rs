@@ -38,11 +38,11 @@
 //!   call to be armed again, after it was modified before the next wait 16 times in a row: the
 //!   kernel is not told of the reports either. If a wait then finds it still ready though nobody has
 //!   asked again, that costs a call more than in polling, and a look (a timeout of zero) that meets a
-//!   hundred times as many of them as it has room for may bring nothing. The kernel is also told of a change while
-//!   another thread waits, of one that asks for something else, and of all that come after the
-//!   descriptor was handed out (which may be readable once for what was reported before). With
-//!   anypoll's feature `tracing` it is told of everything. The poller keeps 24 bytes for each descriptor up to
-//!   the highest that was added.
+//!   hundred times as many of them as it has room for may bring nothing. The kernel is also told of a
+//!   change while another thread waits, of one that asks for something else, and of all that come
+//!   after the descriptor was handed out (which may be readable once for what was reported before).
+//!   With anypoll's feature `tracing` it is told of everything. The poller keeps 24 bytes for each
+//!   descriptor up to the highest that was added.
 //! - So it matters more that objects are deleted before they are closed, as [`add`](Poller::add) asks.
 //!   Without that, modifying another object under the same number may be `Ok` and in vain, where
 //!   polling says `NotFound`; and if a duplicate lives on, waits may spin.

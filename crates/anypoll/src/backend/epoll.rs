@@ -32,8 +32,8 @@ pub(super) fn open() -> io::Result<Native> {
     Epoll::new()
 }
 
-/// The exit of a process as a pidfd, where the kernel has them. The sandbox of Android's
-/// applications ends a program for asking, up to Android 11.
+/// The exit of a process as a pidfd, where the kernel has them. The sandbox of older Androids'
+/// applications ends a program for asking.
 #[inline]
 pub(crate) fn open_exit(id: u32) -> Option<io::Result<OwnedFd>> {
     if cfg!(target_os = "android") {
@@ -220,7 +220,7 @@ impl Epoll {
     }
 
     /// By the call that every kernel and every sandbox knows.
-    #[cold]
+    #[inline(never)]
     fn wait_in_milliseconds(
         &self,
         events: &mut Vec<Event>,
