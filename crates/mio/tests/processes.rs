@@ -116,6 +116,9 @@ fn a_signal_interrupts(backend: Backend) {
         let name = thread.as_pthread_t() as _;
         // SAFETY: the thread is not joined yet.
         assert_eq!(unsafe { libc::pthread_kill(name, libc::SIGUSR1) }, 0);
+        // As long as the handler there takes, so that the thread comes further between two signals.
+        // SAFETY: the handler does nothing.
+        assert_eq!(unsafe { libc::raise(libc::SIGUSR1) }, 0);
         thread::yield_now();
     }
     thread.join().unwrap();

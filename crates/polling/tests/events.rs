@@ -11,6 +11,8 @@ use std::time::Duration;
 use polling::{AsRawSource, Event, Events, PollMode, Poller};
 use socket2::{Domain, Socket, Type};
 
+const ONE_EVENT_A_DIRECTION: bool = !cfg!(any(target_os = "linux", target_os = "android"));
+
 fn add(poller: &Poller, source: impl AsRawSource, interest: Event, mode: PollMode) {
     // SAFETY: whatever a test adds it closes after its last wait, or deletes.
     unsafe { poller.add_with_mode(source, interest, mode) }.unwrap();
@@ -26,7 +28,22 @@ fn wait(poller: &Poller, timeout: Duration) -> Vec<Event> {
     let count = poller.wait(&mut events, Some(timeout)).unwrap();
     let seen: Vec<_> = events.iter().collect();
     assert_eq!((count, events.len(), events.is_empty()), (seen.len(), count, count == 0));
-    seen
+    joined(seen)
+}
+
+/// Where a kqueue has an event a direction, the two of an object as one.
+fn joined(seen: Vec<Event>) -> Vec<Event> {
+    let mut joined: Vec<Event> = Vec::new();
+    for event in seen {
+        match joined.iter_mut().find(|before| before.key == event.key) {
+            Some(before) if ONE_EVENT_A_DIRECTION => {
+                before.readable |= event.readable;
+                before.writable |= event.writable;
+            }
+            _ => joined.push(event),
+        }
+    }
+    joined
 }
 
 /// The one thing that is ready now, or soon.
@@ -105,6 +122,7 @@ fn directions_are_what_was_asked_for() {
     assert_eq!(look(&poller), [Event::writable(usize::MAX - 1)]);
 }
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
 #[test]
 fn a_hang_up_is_reported_unasked() {
     let poller = Poller::new().unwrap();
@@ -116,6 +134,7 @@ fn a_hang_up_is_reported_unasked() {
     assert_eq!(look(&poller), []);
 }
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
 #[test]
 fn an_error_is_reported_unasked() {
     let poller = Poller::new().unwrap();
@@ -128,6 +147,7 @@ fn an_error_is_reported_unasked() {
     assert_eq!((event.is_err(), event.is_interrupt()), (Some(true), false));
 }
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
 #[test]
 fn a_refused_connect_is_an_error_and_a_hang_up() {
     let nobody = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
@@ -154,6 +174,7 @@ fn a_half_close_is_readable_and_no_hang_up() {
     assert_eq!(look(&poller), [Event::readable(1)]);
 }
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
 #[test]
 fn urgent_data_is_seen_by_a_reader_and_by_who_asks_for_it_alone() {
     let (a, b) = tcp_pair();

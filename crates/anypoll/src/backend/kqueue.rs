@@ -402,7 +402,7 @@ impl Selector for Kqueue {
         if fd.as_raw_fd() == self.kqueue.as_raw_fd() {
             return Err(watches_itself().into());
         }
-        // At its end a file would never be reported.
+        // At its end a file would never be reported, nor would `/dev/null`.
         if sys::is_always_ready(fd)? {
             return Err(AddError::AlwaysReady);
         }
@@ -414,13 +414,7 @@ impl Selector for Kqueue {
             // A user filter belongs to no descriptor.
             let _ = self.submit(fd, *old, filters::changes(Some(*old), None));
         }
-        let new = match self.apply(fd, None, (token, interest, mode)) {
-            Err(error) if error.kind() == io::ErrorKind::Unsupported && sys::is_null(fd) => {
-                return Err(AddError::AlwaysReady);
-            }
-            made => made?,
-        };
-        table.insert(fd.as_raw_fd(), new);
+        table.insert(fd.as_raw_fd(), self.apply(fd, None, (token, interest, mode))?);
         Ok(())
     }
 

@@ -4,6 +4,7 @@
 //! a removal is asked for under that number until it is removed; wrong events are all that can
 //! come of it.
 
+use std::fs::Metadata;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
@@ -35,4 +36,8 @@ pub(crate) fn identity(_: BorrowedFd<'_>) -> io::Result<Identity> {
 #[allow(clippy::unnecessary_wraps, reason = "elsewhere it may fail")]
 pub(crate) fn is_same_object(_number: &Number, _fd: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(true)
+}
+
+pub(super) fn is_null(_: &Metadata) -> bool {
+    false
 }

@@ -58,11 +58,11 @@ pub(super) fn metadata(fd: impl AsFd) -> io::Result<Metadata> {
     file.metadata()
 }
 
-/// Whether reading and writing never block, as a file of a disk.
+/// Whether reading and writing never block, as a file of a disk or `/dev/null`.
 pub(crate) fn is_always_ready(fd: impl AsFd) -> io::Result<bool> {
-    let kind = metadata(&fd)?.file_type();
-    if !kind.is_file() && !kind.is_dir() {
-        return Ok(false);
+    let metadata = metadata(&fd)?;
+    if !metadata.is_file() && !metadata.is_dir() {
+        return Ok(super::is_null(&metadata));
     }
     // Some of the files that the kernel makes up (procfs, sysfs, tracefs) have readiness.
     #[cfg(any(target_os = "linux", target_os = "android"))]

@@ -33,12 +33,12 @@ pub(crate) fn identity(fd: BorrowedFd<'_>) -> io::Result<Identity> {
     Ok(Identity { device: of.dev(), inode: of.ino(), created: of.created().ok() })
 }
 
-/// Whether it is `/dev/null`, which never blocks, and which not every kernel can watch.
-#[allow(dead_code, reason = "epoll says so itself, and poll(2) can watch it")]
-pub(crate) fn is_null(fd: BorrowedFd<'_>) -> bool {
-    let device = |of: Metadata| of.file_type().is_char_device().then(|| of.rdev());
-    let this = metadata(fd).ok().and_then(device);
-    this.is_some() && this == fs::metadata("/dev/null").ok().and_then(device)
+/// Whether it is `/dev/null`. Not every kernel can watch it; FreeBSD's kqueue takes it, and never says
+/// that it can be read.
+pub(super) fn is_null(this: &Metadata) -> bool {
+    let device = |of: &Metadata| of.file_type().is_char_device().then(|| of.rdev());
+    let null = || fs::metadata("/dev/null").ok().as_ref().and_then(device);
+    device(this).is_some_and(|this| null() == Some(this))
 }
 
 /// Whether a descriptor that was duplicated before still names the same object.

@@ -60,6 +60,10 @@ fn what_is_left_is_no_news(backend: Backend) {
     sender.write_all(b"ab").unwrap();
     assert_eq!(expect_one(&mut poll, 0), "readable");
     assert_eq!(receiver.read(&mut [0]).unwrap(), 1);
+    // A FreeBSD pipe counts reading as activity at its own end, too.
+    if cfg!(target_os = "freebsd") && backend == Backend::Kqueue {
+        assert_eq!(expect_one(&mut poll, 0), "readable");
+    }
     expect_nothing(&mut poll);
     poll.registry().reregister(&mut receiver, Token(1), Interest::READABLE).unwrap();
     assert_eq!(expect_one(&mut poll, 1), "readable");
@@ -89,9 +93,7 @@ pub(crate) fn emptied<T>(
 
 fn reading_methods(backend: Backend) {
     const R: Interest = Interest::READABLE;
-    let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let mut peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let (stream, _) = listener.accept().unwrap();
+    let (mut peer, stream) = tcp();
     rearmed_by(
         backend,
         stream,
