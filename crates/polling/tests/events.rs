@@ -2,14 +2,13 @@
 #![cfg(unix)]
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::num::NonZeroUsize;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use polling::{AsRawSource, Event, Events, PollMode, Poller};
-use socket2::{Domain, Socket, Type};
 
 const ONE_EVENT_A_DIRECTION: bool = !cfg!(any(target_os = "linux", target_os = "android"));
 
@@ -51,15 +50,6 @@ fn wait_for_one(poller: &Poller) -> Event {
     let seen = wait(poller, Duration::from_secs(20));
     assert_eq!(seen.len(), 1, "{seen:?}");
     seen[0]
-}
-
-fn tcp_pair() -> (Socket, Socket) {
-    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    listener.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-    listener.listen(1).unwrap();
-    let client = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    client.connect(&listener.local_addr().unwrap()).unwrap();
-    (client, listener.accept().unwrap().0)
 }
 
 #[test]
@@ -122,49 +112,6 @@ fn directions_are_what_was_asked_for() {
     assert_eq!(look(&poller), [Event::writable(usize::MAX - 1)]);
 }
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
-#[test]
-fn a_hang_up_is_reported_unasked() {
-    let poller = Poller::new().unwrap();
-    let (a, b) = UnixStream::pair().unwrap();
-    add(&poller, &a, Event::none(1), PollMode::Oneshot);
-    assert_eq!(look(&poller), []);
-    drop(b);
-    assert_eq!(look(&poller), [Event::all(1).with_interrupt()]);
-    assert_eq!(look(&poller), []);
-}
-
-#[cfg(any(target_os = "linux", target_os = "android"))]
-#[test]
-fn an_error_is_reported_unasked() {
-    let poller = Poller::new().unwrap();
-    let (reader, writer) = io::pipe().unwrap();
-    add(&poller, &writer, Event::none(1), PollMode::Level);
-    assert_eq!(look(&poller), []);
-    drop(reader);
-    let event = wait_for_one(&poller);
-    assert_eq!(event.with_no_extra(), Event::all(1));
-    assert_eq!((event.is_err(), event.is_interrupt()), (Some(true), false));
-}
-
-#[cfg(any(target_os = "linux", target_os = "android"))]
-#[test]
-fn a_refused_connect_is_an_error_and_a_hang_up() {
-    let nobody = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    nobody.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.set_nonblocking(true).unwrap();
-    let _ = socket.connect(&nobody.local_addr().unwrap());
-    let poller = Poller::new().unwrap();
-    add(&poller, &socket, Event::writable(1), PollMode::Oneshot);
-    let event = wait_for_one(&poller);
-    assert_eq!(event.with_no_extra(), Event::all(1));
-    assert_eq!((event.is_err(), event.is_interrupt()), (Some(true), true));
-    #[allow(deprecated)]
-    let connect_failed = event.is_connect_failed();
-    assert_eq!(connect_failed, Some(true));
-}
-
 #[test]
 fn a_half_close_is_readable_and_no_hang_up() {
     let poller = Poller::new().unwrap();
@@ -172,21 +119,6 @@ fn a_half_close_is_readable_and_no_hang_up() {
     add(&poller, &a, Event::readable(1), PollMode::Level);
     b.shutdown(Shutdown::Write).unwrap();
     assert_eq!(look(&poller), [Event::readable(1)]);
-}
-
-#[cfg(any(target_os = "linux", target_os = "android"))]
-#[test]
-fn urgent_data_is_seen_by_a_reader_and_by_who_asks_for_it_alone() {
-    let (a, b) = tcp_pair();
-    let (reader, asking) = (Poller::new().unwrap(), Poller::new().unwrap());
-    add(&reader, &a, Event::readable(1), PollMode::Level);
-    add(&asking, &a, Event::none(2).with_priority(), PollMode::Level);
-    b.send(&[1]).unwrap();
-    assert_eq!(wait_for_one(&reader), Event::readable(1));
-    assert_eq!(look(&asking), []);
-    b.send_out_of_band(&[2]).unwrap();
-    assert_eq!(wait_for_one(&asking), Event::readable(2).with_priority());
-    assert_eq!(look(&reader), [Event::readable(1).with_priority()]);
 }
 
 #[test]
@@ -291,4 +223,75 @@ fn full_events_make_room() {
     assert_eq!(poller.wait(&mut events, Some(Duration::ZERO)).unwrap(), 3);
     events.clear();
     assert_eq!(poller.wait(&mut events, Some(Duration::ZERO)).unwrap(), 0);
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod what_a_kqueue_does_not_tell {
+    use std::io;
+
+    use super::*;
+    use socket2::{Domain, Socket, Type};
+
+    fn tcp_pair() -> (Socket, Socket) {
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        listener.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        listener.listen(1).unwrap();
+        let client = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        client.connect(&listener.local_addr().unwrap()).unwrap();
+        (client, listener.accept().unwrap().0)
+    }
+
+    #[test]
+    fn a_hang_up_is_reported_unasked() {
+        let poller = Poller::new().unwrap();
+        let (a, b) = UnixStream::pair().unwrap();
+        add(&poller, &a, Event::none(1), PollMode::Oneshot);
+        assert_eq!(look(&poller), []);
+        drop(b);
+        assert_eq!(look(&poller), [Event::all(1).with_interrupt()]);
+        assert_eq!(look(&poller), []);
+    }
+
+    #[test]
+    fn an_error_is_reported_unasked() {
+        let poller = Poller::new().unwrap();
+        let (reader, writer) = io::pipe().unwrap();
+        add(&poller, &writer, Event::none(1), PollMode::Level);
+        assert_eq!(look(&poller), []);
+        drop(reader);
+        let event = wait_for_one(&poller);
+        assert_eq!(event.with_no_extra(), Event::all(1));
+        assert_eq!((event.is_err(), event.is_interrupt()), (Some(true), false));
+    }
+
+    #[test]
+    fn a_refused_connect_is_an_error_and_a_hang_up() {
+        let nobody = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        nobody.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let _ = socket.connect(&nobody.local_addr().unwrap());
+        let poller = Poller::new().unwrap();
+        add(&poller, &socket, Event::writable(1), PollMode::Oneshot);
+        let event = wait_for_one(&poller);
+        assert_eq!(event.with_no_extra(), Event::all(1));
+        assert_eq!((event.is_err(), event.is_interrupt()), (Some(true), true));
+        #[allow(deprecated)]
+        let connect_failed = event.is_connect_failed();
+        assert_eq!(connect_failed, Some(true));
+    }
+
+    #[test]
+    fn urgent_data_is_seen_by_a_reader_and_by_who_asks_for_it_alone() {
+        let (a, b) = tcp_pair();
+        let (reader, asking) = (Poller::new().unwrap(), Poller::new().unwrap());
+        add(&reader, &a, Event::readable(1), PollMode::Level);
+        add(&asking, &a, Event::none(2).with_priority(), PollMode::Level);
+        b.send(&[1]).unwrap();
+        assert_eq!(wait_for_one(&reader), Event::readable(1));
+        assert_eq!(look(&asking), []);
+        b.send_out_of_band(&[2]).unwrap();
+        assert_eq!(wait_for_one(&asking), Event::readable(2).with_priority());
+        assert_eq!(look(&reader), [Event::readable(1).with_priority()]);
+    }
 }
