@@ -209,8 +209,9 @@ impl fmt::Debug for Conditions {
 ///
 /// A kqueue has a filter for each direction, and its end is that direction's: with
 /// [`Interest::NONE`] nothing shows, `ERROR` and `HANG_UP` come with either direction, and of a pipe
-/// only its own is asked for here, since some systems' have another. This table is by the manuals: it
-/// has not been seen on a system with a kqueue. Where those disagree it has no row: a close with
+/// only its own is asked for here, since some systems' have another. This table is by the manuals, and
+/// was seen to hold on FreeBSD 15, but for a refused `connect`: its loopback may refuse before that
+/// returns, which takes the error with it. Where the systems disagree there is no row: a close with
 /// something unread, a full or closed Unix datagram socket, a terminal whose other end is gone.
 ///
 /// | situation                                  | readable | writable | priority | read closed | write closed | error | Kqueue                                              |

@@ -105,7 +105,7 @@ impl Filter {
 /// - [`AlreadyExists`](io::ErrorKind::AlreadyExists): the poller watches it already.
 /// - [`Unsupported`](io::ErrorKind::Unsupported): the poller's backend is not kqueue.
 /// - `ESRCH`: there is no such process, and its exit is not asked for.
-/// - `EINVAL`: there is no such signal, or the system cannot count so far.
+/// - `EINVAL`: the system cannot count so far, or there is no such signal (FreeBSD takes any number).
 /// - The system's: out of memory, not allowed to see the process.
 pub fn add(poller: &Poller, filter: Filter, token: Token, mode: Mode) -> io::Result<()> {
     set(poller, filter, false, token, mode)
