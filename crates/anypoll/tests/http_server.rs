@@ -322,7 +322,7 @@ fn ranges() {
 fn conditions() {
     let folder = Folder::new("conditions");
     let ancient = folder.file("ancient", b"");
-    // FreeBSD takes a single second for no time at all.
+    // -1 is no time at all to FreeBSD, its `VNOVAL`.
     ancient.set_modified(UNIX_EPOCH - Duration::from_secs(2)).unwrap();
     let future = folder.file("future", b"");
     future.set_modified(UNIX_EPOCH + Duration::from_secs(1 << 38)).unwrap();

@@ -8,9 +8,8 @@ use std::num::NonZeroUsize;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use anypoll::Backend;
 use polling::{AsRawSource, Event, Events, PollMode, Poller};
-
-const ONE_EVENT_A_DIRECTION: bool = !cfg!(any(target_os = "linux", target_os = "android"));
 
 fn add(poller: &Poller, source: impl AsRawSource, interest: Event, mode: PollMode) {
     // SAFETY: whatever a test adds it closes after its last wait, or deletes.
@@ -30,12 +29,13 @@ fn wait(poller: &Poller, timeout: Duration) -> Vec<Event> {
     joined(seen)
 }
 
-/// Where a kqueue has an event a direction, the two of an object as one.
+/// A kqueue's two events of an object, one a direction, as one.
 fn joined(seen: Vec<Event>) -> Vec<Event> {
+    let is_kqueue = Backend::available()[0] == Backend::Kqueue;
     let mut joined: Vec<Event> = Vec::new();
     for event in seen {
         match joined.iter_mut().find(|before| before.key == event.key) {
-            Some(before) if ONE_EVENT_A_DIRECTION => {
+            Some(before) if is_kqueue => {
                 before.readable |= event.readable;
                 before.writable |= event.writable;
             }
@@ -226,7 +226,7 @@ fn full_events_make_room() {
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
-mod what_a_kqueue_does_not_tell {
+mod as_epoll_tells {
     use std::io;
 
     use super::*;
