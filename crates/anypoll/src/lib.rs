@@ -296,6 +296,10 @@ mod sync {
 /// want the lock.
 pub const TRACING: bool = cfg!(feature = "tracing");
 
+/// Whether a program's pollers may have another backend than the first of [`Backend::available`].
+#[doc(hidden)]
+pub const TEST_SELECTOR: bool = cfg!(feature = "test-selector");
+
 pub use backend::Backend;
 pub use event::{Conditions, Event, Events, Token};
 pub use interest::{Interest, Mode};

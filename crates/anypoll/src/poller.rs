@@ -30,7 +30,6 @@ pub struct Poller(Arc<Inner>);
 struct Inner {
     selector: Selected,
     backend: Backend,
-    has_edges: bool,
     readiness: Readiness<Event>,
     /// In the order of their handles.
     always_ready: Mutex<Vec<AlwaysReady>>,
@@ -93,7 +92,6 @@ impl Poller {
 
     fn over(backend: Backend, selector: Selected) -> Self {
         Self(Arc::new(Inner {
-            has_edges: of_either!(&selector, selector => selector.has_edges()),
             selector,
             backend,
             readiness: Readiness::new(),
@@ -297,7 +295,7 @@ impl Poller {
     /// object: only [`remove`](Self::remove) lets the peer of a closed one see the end.
     #[must_use]
     pub fn has_edges(&self) -> bool {
-        self.0.has_edges
+        self.backend().has_edges()
     }
 
     /// Tells an [`Edge`](Mode::Edge) registration that a call in these directions would have

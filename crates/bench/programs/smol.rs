@@ -1,8 +1,6 @@
-//! smol's part of the benchmarks: reads `WORKLOAD CONNECTIONS THREADS OPERATIONS` from each line of
-//! standard input, and answers with the seconds of one operation. Built twice, over the published
-//! polling and over ours.
+//! smol's part of the benchmarks: its arguments are `WORKLOAD CONNECTIONS THREADS OPERATIONS`, and it
+//! prints the seconds of one operation. Built twice, over the published polling and over ours.
 
-use std::io::BufRead;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,34 +11,31 @@ use smol::net::{TcpListener, TcpStream};
 use smol::{Executor, future};
 
 fn main() {
-    for line in std::io::stdin().lock().lines() {
-        let line = line.unwrap();
-        let mut words = line.split(' ');
-        let workload = words.next().unwrap();
-        let mut number = || words.next().unwrap().parse::<usize>().unwrap();
-        let (connections, threads, operations) = (number(), number(), number());
-        let executor = Arc::new(Executor::new());
-        let (running, ended) = channel::bounded::<()>(1);
-        let helpers: Vec<_> = (1..threads)
-            .map(|_| {
-                let (executor, ended) = (executor.clone(), ended.clone());
-                std::thread::spawn(move || future::block_on(executor.run(ended.recv())))
-            })
-            .collect();
-        let work = executor.clone();
-        let seconds = smol::block_on(executor.run(async move {
-            match workload {
-                "echo" => echo(&work, connections, operations).await,
-                "churn" => churn(&work, connections, operations).await,
-                _ => panic!("no such workload: {workload}"),
-            }
-        }));
-        drop(running);
-        for helper in helpers {
-            let _ = helper.join().unwrap();
+    let mut words = std::env::args().skip(1);
+    let workload = words.next().unwrap();
+    let mut number = || words.next().unwrap().parse::<usize>().unwrap();
+    let (connections, threads, operations) = (number(), number(), number());
+    let executor = Arc::new(Executor::new());
+    let (running, ended) = channel::bounded::<()>(1);
+    let helpers: Vec<_> = (1..threads)
+        .map(|_| {
+            let (executor, ended) = (executor.clone(), ended.clone());
+            std::thread::spawn(move || future::block_on(executor.run(ended.recv())))
+        })
+        .collect();
+    let work = executor.clone();
+    let seconds = smol::block_on(executor.run(async move {
+        match workload.as_str() {
+            "echo" => echo(&work, connections, operations).await,
+            "churn" => churn(&work, connections, operations).await,
+            _ => panic!("no such workload: {workload}"),
         }
-        println!("{seconds}");
+    }));
+    drop(running);
+    for helper in helpers {
+        let _ = helper.join().unwrap();
     }
+    println!("{seconds}");
 }
 
 async fn serve(executor: Arc<Executor<'static>>, listener: TcpListener) {

@@ -1,9 +1,7 @@
-//! tokio's part of the benchmarks: reads `WORKLOAD CONNECTIONS THREADS OPERATIONS` from each line of
-//! standard input, and answers with the seconds of one operation. Built twice, over the published
-//! mio and over ours.
+//! tokio's part of the benchmarks: its arguments are `WORKLOAD CONNECTIONS THREADS OPERATIONS`, and it
+//! prints the seconds of one operation. Built twice, over the published mio and over ours.
 
 use std::future::Future;
-use std::io::BufRead;
 use std::time::Instant;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -12,20 +10,17 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 
 fn main() {
-    for line in std::io::stdin().lock().lines() {
-        let line = line.unwrap();
-        let mut words = line.split(' ');
-        let workload = words.next().unwrap();
-        let mut number = || words.next().unwrap().parse::<usize>().unwrap();
-        let (connections, threads, operations) = (number(), number(), number());
-        let seconds = match workload {
-            "echo" => run(threads, echo(connections, operations)),
-            "churn" => run(threads, churn(connections, operations)),
-            "wakes" => wakes(operations),
-            _ => panic!("no such workload: {workload}"),
-        };
-        println!("{seconds}");
-    }
+    let mut words = std::env::args().skip(1);
+    let workload = words.next().unwrap();
+    let mut number = || words.next().unwrap().parse::<usize>().unwrap();
+    let (connections, threads, operations) = (number(), number(), number());
+    let seconds = match workload.as_str() {
+        "echo" => run(threads, echo(connections, operations)),
+        "churn" => run(threads, churn(connections, operations)),
+        "wakes" => wakes(operations),
+        _ => panic!("no such workload: {workload}"),
+    };
+    println!("{seconds}");
 }
 
 fn run(threads: usize, work: impl Future<Output = f64> + Send + 'static) -> f64 {

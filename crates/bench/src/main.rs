@@ -110,7 +110,7 @@ fn run(options: &Options, arguments: &str) -> Result<(), String> {
     let effort = if options.quick {
         Effort { for_each: Duration::from_millis(100), at_least: 1, divisor: 10 }
     } else {
-        Effort { for_each: Duration::from_millis(2_500), at_least: 5, divisor: 1 }
+        Effort { for_each: Duration::from_millis(2_500), at_least: 9, divisor: 1 }
     };
     // By name only, or else if there is time.
     let wanted =

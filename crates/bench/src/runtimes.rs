@@ -1,12 +1,10 @@
 //! tokio and smol over their own poller and over our drop-in. A lock file has one patch, so each
-//! runtime's program is built twice, as two packages below `target/`; both run side by side and are
-//! asked for a slice in turn.
+//! runtime's program is built twice, as two packages below `target/`. They run in turn, each time as
+//! new processes: where the memory of one happens to lie makes several hundredths with many
+//! connections, for as long as it runs.
 
-use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-
-use rustix::process::Pid;
+use std::process::{Command, Output};
 
 use crate::measure::{Effort, Spread, order, spread};
 use crate::one_core::OneCore;
@@ -40,11 +38,11 @@ pub(crate) const RUNTIMES: [Runtime; 2] = [
         dependency: "tokio = { version = '=1.54.1', features = ['full'] }",
         workloads: &[
             "echo 1 1 3000",
-            "echo 100 1 20000",
-            "echo 5000 1 20000",
+            "echo 100 1 50000",
+            "echo 5000 1 60000",
             "echo 1 2 3000",
-            "echo 100 2 20000",
-            "echo 5000 2 20000",
+            "echo 100 2 50000",
+            "echo 5000 2 60000",
             "wakes 0 2 5000",
             "churn 10 1 1000",
             "churn 10 2 1000",
@@ -57,10 +55,10 @@ pub(crate) const RUNTIMES: [Runtime; 2] = [
         dependency: "smol = '=2.0.2'",
         workloads: &[
             "echo 1 1 3000",
-            "echo 100 1 20000",
-            "echo 5000 1 20000",
+            "echo 100 1 50000",
+            "echo 5000 1 60000",
             "echo 1 2 3000",
-            "echo 100 2 20000",
+            "echo 100 2 50000",
             "churn 10 1 1000",
         ],
     },
@@ -91,25 +89,23 @@ impl Runtime {
         let programs = [original.program(), self.build("ours")?.program()];
         let mut versions = original.dependencies()?;
         versions.retain(|(name, _)| name == self.name || name == self.poller);
-        let mut running = programs.each_ref().map(|program| Program::start(program));
         let mut rows = Vec::new();
         for workload in workloads {
             let name = describe(self.name, workload);
             eprintln!("{name} …");
             let workload = scaled(workload, effort.divisor);
             let mut ratios = Vec::new();
-            let _one_core = workload
-                .starts_with("wakes")
-                .then(|| running.each_ref().map(|program| OneCore::keep(Some(program.pid()))));
+            let one_core = workload.starts_with("wakes").then(OneCore::keep);
             effort.rounds(|round| {
                 let mut times = [0.0; 2];
                 for which in order(2, round) {
-                    times[which] = running[which].ask(&workload);
+                    times[which] = seconds(&programs[which], &workload);
                 }
                 if round > 0 {
                     ratios.push(times[0] / times[1]);
                 }
             });
+            drop(one_core);
             let calls = if workload.starts_with("echo 1 1 ") {
                 Some([counted_calls(&programs[0])?, counted_calls(&programs[1])?])
             } else {
@@ -162,60 +158,28 @@ fn describe(runtime: &str, workload: &str) -> String {
     }
 }
 
-struct Program {
-    child: Child,
-    requests: ChildStdin,
-    answers: BufReader<ChildStdout>,
+fn output_of(mut command: Command) -> Result<Output, String> {
+    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
+    if output.status.success() { Ok(output) } else { Err(format!("{command:?}: {output:?}")) }
 }
 
-impl Program {
-    fn start(program: &Path) -> Self {
-        let mut child = Command::new(program)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("it was built just now");
-        let requests = child.stdin.take().expect("it is piped");
-        let answers = BufReader::new(child.stdout.take().expect("it is piped"));
-        Self { child, requests, answers }
-    }
-
-    fn pid(&self) -> Pid {
-        Pid::from_child(&self.child)
-    }
-
-    fn ask(&mut self, workload: &str) -> f64 {
-        writeln!(self.requests, "{workload}").expect("the program reads");
-        let mut answer = String::new();
-        self.answers.read_line(&mut answer).expect("the program answers");
-        answer.trim().parse().unwrap_or_else(|_| panic!("{workload}: the program ended"))
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Of one operation.
+fn seconds(program: &Path, workload: &str) -> f64 {
+    let mut command = Command::new(program);
+    command.args(workload.split(' '));
+    let output = output_of(command).unwrap_or_else(|error| panic!("{error}"));
+    String::from_utf8_lossy(&output.stdout).trim().parse().expect("it prints a number")
 }
 
 /// Of a round trip of one connection: the difference between many and few, and of several such the
 /// median. On one core, since strace slows a runtime's busy thread so much that an idle one steps in.
 fn counted_calls(program: &Path) -> Result<f64, String> {
-    let _one_core = OneCore::keep(None);
+    let _one_core = OneCore::keep();
     let total = |operations: usize| {
-        let mut child = Command::new("strace")
-            .args(["-f", "-c", "-U", "calls,name"])
-            .arg(program)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|error| format!("strace: {error}"))?;
-        let mut requests = child.stdin.take().expect("it is piped");
-        writeln!(requests, "echo 1 1 {operations}").map_err(|error| error.to_string())?;
-        drop(requests);
-        let output = child.wait_with_output().map_err(|error| error.to_string())?;
+        let mut command = Command::new("strace");
+        command.args(["-f", "-c", "-U", "calls,name"]).arg(program);
+        command.args(["echo", "1", "1", &operations.to_string()]);
+        let output = output_of(command)?;
         let said = String::from_utf8_lossy(&output.stderr);
         crate::counts::strace_total(&said).ok_or_else(|| format!("strace: {said}"))
     };

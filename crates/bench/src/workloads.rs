@@ -361,7 +361,7 @@ fn latency<P: Peer>(percent: usize, count: usize) -> f64 {
     let to_here = kept.clone();
     let mut samples = Vec::with_capacity(count);
     let (sender, receiver) = std::sync::mpsc::channel();
-    let _one_core = OneCore::keep(None);
+    let _one_core = OneCore::keep();
     thread::scope(|scope| {
         scope.spawn(move || {
             let mut there = P::new();

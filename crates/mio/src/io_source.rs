@@ -3,31 +3,77 @@
 //!
 //! A kernel with edges keeps the whole registration, and forgets it when the object is closed.
 //! Elsewhere the poller must be told of each call that would have blocked, and of the object's end,
-//! since it holds a duplicate: there, and only there, a registered source knows its poller.
+//! since it holds a duplicate: there, and only there, a registered source knows its poller, and has
+//! room for it.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::io;
 #[cfg(debug_assertions)]
 use std::sync::{Arc, Weak};
 
-use anypoll::{AlwaysReadyObject, Mode, Poller};
+use anypoll::{AlwaysReadyObject, Backend, Mode, Poller};
 
 use crate::event::Source;
 #[cfg(debug_assertions)]
 use crate::poll::Identity;
 use crate::{Interest, Registry, Token};
 
+/// Whether a poller may have no edges.
+pub(crate) const MUST_TELL: bool = anypoll::TEST_SELECTOR || !Backend::available()[0].has_edges();
+
+struct Sources<const MUST_TELL: bool>;
+
+trait Tell {
+    /// Who must be told.
+    type Whom: Borrow<Poller>;
+
+    fn whom(poller: &Poller) -> Option<Self::Whom>;
+}
+
+impl Tell for Sources<true> {
+    type Whom = Poller;
+
+    fn whom(poller: &Poller) -> Option<Poller> {
+        (!poller.has_edges()).then(|| poller.clone())
+    }
+}
+
+impl Tell for Sources<false> {
+    type Whom = Nobody;
+
+    fn whom(_: &Poller) -> Option<Nobody> {
+        None
+    }
+}
+
+enum Nobody {}
+
+impl Borrow<Poller> for Nobody {
+    fn borrow(&self) -> &Poller {
+        match *self {}
+    }
+}
+
 pub(crate) struct IoSource<S: anypoll::Source> {
-    poller: Option<Poller>,
+    poller: Option<<Sources<MUST_TELL> as Tell>::Whom>,
     #[cfg(debug_assertions)]
     registered_with: Weak<Identity>,
     /// Taken by `into_inner` alone.
     object: Option<S>,
 }
 
+#[cfg(feature = "net")]
+const _: () = {
+    use std::net::UdpSocket;
+
+    let is_no_larger = size_of::<IoSource<UdpSocket>>() == size_of::<UdpSocket>();
+    assert!(is_no_larger || MUST_TELL || cfg!(debug_assertions), "its room is in every future");
+};
+
 impl<S: anypoll::Source> Drop for IoSource<S> {
     fn drop(&mut self) {
-        if let (Some(poller), Some(object)) = (&self.poller, &self.object) {
+        if let (Some(poller), Some(object)) = (self.poller(), &self.object) {
             // What is not there any more need not be removed.
             let _ = poller.remove(object);
         }
@@ -44,13 +90,17 @@ impl<S: anypoll::Source> IoSource<S> {
         }
     }
 
+    fn poller(&self) -> Option<&Poller> {
+        self.poller.as_ref().map(Borrow::borrow)
+    }
+
     /// The object, for calls that never would block.
     pub(crate) fn get(&self) -> &S {
         self.object.as_ref().expect(PRESENT)
     }
 
     pub(crate) fn into_inner(mut self) -> S {
-        if let Some(poller) = self.poller.take() {
+        if let Some(poller) = self.poller() {
             let _ = poller.remove(self.get());
         }
         self.object.take().expect(PRESENT)
@@ -81,7 +131,7 @@ impl<S: anypoll::Source> IoSource<S> {
 
     /// A would-block is the news.
     pub(crate) fn rearm(&self, direction: anypoll::Interest) {
-        if let Some(poller) = &self.poller {
+        if let Some(poller) = self.poller() {
             // Not being registered any more is no error, and a failed change is tried again by the
             // next wait.
             let _ = poller.rearm(self.get(), direction);
@@ -115,9 +165,7 @@ impl<S: anypoll::Source> Source for IoSource<S> {
         {
             self.registered_with = Arc::downgrade(&registry.identity);
         }
-        if !registry.poller.has_edges() {
-            self.poller = Some(registry.poller.clone());
-        }
+        self.poller = Sources::<MUST_TELL>::whom(&registry.poller);
         Ok(())
     }
 

@@ -80,10 +80,11 @@ impl Poll {
         Poller::new().map(Self::over)
     }
 
-    /// A poll with a certain backend, for tests.
+    /// A poll with a certain backend, for tests, which have anypoll's feature `test-selector`.
     #[cfg(feature = "os-poll")]
     #[doc(hidden)]
     pub fn with_backend(backend: anypoll::Backend) -> io::Result<Poll> {
+        assert!(crate::io_source::MUST_TELL || backend.has_edges(), "no source could tell it");
         Poller::with_backend(backend).map(Self::over)
     }
 

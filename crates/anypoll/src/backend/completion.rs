@@ -256,10 +256,6 @@ impl<P: Port> Selector for Completion<P> {
         Ok(())
     }
 
-    fn has_edges(&self) -> bool {
-        false
-    }
-
     fn rearm(&self, handle: Handle<'_>, directions: Interest) -> io::Result<()> {
         let mut state = self.lock();
         let key = state.sources.find(handle)?;

@@ -134,10 +134,6 @@ impl Selector for Epoll {
         Ok(epoll::delete(&self.epoll, fd).map_err(not_there)?)
     }
 
-    fn has_edges(&self) -> bool {
-        true
-    }
-
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         Some(self.epoll.as_fd())
     }

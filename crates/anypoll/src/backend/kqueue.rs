@@ -438,10 +438,6 @@ impl Selector for Kqueue {
         Ok(self.submit(fd, old, filters::changes(Some(old), None))?)
     }
 
-    fn has_edges(&self) -> bool {
-        true
-    }
-
     fn set_filter(
         &self,
         filter: &Record,

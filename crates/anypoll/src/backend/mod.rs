@@ -41,11 +41,8 @@ pub(crate) trait Selector: Kernel<Event = Event> + Send + Sync {
     /// After a return no wait that starts later reports the object, and nothing of it is held.
     fn remove(&self, handle: Handle<'_>) -> io::Result<()>;
 
-    /// Whether the kernel itself sees edges. Where it does not, `rearm` is called for each
-    /// would-block.
-    fn has_edges(&self) -> bool;
-
-    /// A call in these directions would have blocked: an edge may be reported again.
+    /// A call in these directions would have blocked: an edge may be reported again. For backends
+    /// without edges.
     fn rearm(&self, _handle: Handle<'_>, _interest: Interest) -> io::Result<()> {
         Ok(())
     }
@@ -114,8 +111,14 @@ pub enum Backend {
 impl Backend {
     /// Those that this system has, the default first.
     #[must_use]
-    pub fn available() -> &'static [Self] {
+    pub const fn available() -> &'static [Self] {
         AVAILABLE
+    }
+
+    /// Whether the kernel itself sees edges ([`Poller::has_edges`](crate::Poller::has_edges)).
+    #[must_use]
+    pub const fn has_edges(self) -> bool {
+        matches!(self, Self::Epoll | Self::Kqueue)
     }
 }
 

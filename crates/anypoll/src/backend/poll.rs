@@ -258,11 +258,6 @@ impl Selector for Poll {
     }
 
     #[inline]
-    fn has_edges(&self) -> bool {
-        false
-    }
-
-    #[inline]
     fn rearm(&self, fd: BorrowedFd<'_>, directions: Interest) -> io::Result<()> {
         let mut state = self.lock();
         let key = state.sources.find(fd)?;
