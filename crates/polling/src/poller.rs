@@ -244,18 +244,9 @@ impl Poller {
         }
         loop {
             let result = match &self.table {
-                Some(table) => {
-                    // From a wanted event to the next: a wait that brings one does not go on.
-                    let mut locked = None;
-                    self.poller.wait_retain(events, timeout, |event| {
-                        let objects = locked.get_or_insert_with(|| table.objects());
-                        let is_wanted = table.is_wanted(objects, event, &self.poller);
-                        if !is_wanted {
-                            locked = None;
-                        }
-                        is_wanted
-                    })
-                }
+                Some(table) => self
+                    .poller
+                    .wait_retain(events, timeout, |event| table.is_wanted(event, &self.poller)),
                 None => self.poller.wait_append(events, timeout),
             };
             match result {

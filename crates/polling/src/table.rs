@@ -8,10 +8,13 @@
 //!
 //! A wait may hold events from before a change that another thread makes meanwhile. The kernel is
 //! always told of such a change, with a new token; events that have an older one are out of date.
+//!
+//! Each object has a lock of its own: it is held while the kernel is told, and threads that change
+//! different objects are not to wait for each other.
 
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use anypoll::{Backend, Event, Interest, Mode, Poller, Token};
 
@@ -25,11 +28,16 @@ const PROMPT: u8 = 16;
 
 #[derive(Debug, Default)]
 pub(crate) struct Table {
-    /// Indexed by descriptors.
-    objects: Mutex<Vec<Object>>,
+    /// Indexed by descriptors. Each part is twice as long as the one before, and never moves.
+    parts: [OnceLock<Box<[Mutex<Object>]>>; 26],
+    /// Held from before the kernel knows an object of a new part until that part is there.
+    growth: Mutex<()>,
     /// How many there have been. Changed by who waits alone.
     waits: AtomicU32,
 }
+
+/// The length of the first part.
+const FIRST: usize = 64;
 
 pub(crate) struct Change {
     pub(crate) key: usize,
@@ -79,9 +87,10 @@ impl Table {
         self.waits.load(Relaxed)
     }
 
-    pub(crate) fn objects(&self) -> MutexGuard<'_, Vec<Object>> {
-        // Nothing panics while it holds this lock.
-        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The one of this index, if its part is there.
+    fn object(&self, index: usize) -> Option<MutexGuard<'_, Object>> {
+        let (part, at) = place(index);
+        Some(lock(&self.parts.get(part)?.get()?[at]))
     }
 
     /// `tell` tells the kernel.
@@ -91,7 +100,26 @@ impl Table {
         change: &Change,
         tell: impl FnOnce(Token, Mode) -> io::Result<()>,
     ) -> io::Result<()> {
-        self.change(&mut self.objects(), raw, change, tell)
+        let index = index(raw);
+        if let Some(mut object) = self.object(index) {
+            return self.change(&mut object, change, tell);
+        }
+        let _growth = lock(&self.growth);
+        if let Some(mut object) = self.object(index) {
+            return self.change(&mut object, change, tell);
+        }
+        // The kernel first: it refuses what is no descriptor, however large.
+        let mut object = Object::new(Token(index));
+        self.change(&mut object, change, tell)?;
+        let (part, at) = place(index);
+        let indices = (FIRST << part) - FIRST..;
+        let mut objects: Box<[_]> = indices
+            .take(FIRST << part)
+            .map(|index| Mutex::new(Object::new(Token(index))))
+            .collect();
+        objects[at] = Mutex::new(object);
+        let _ = self.parts[part].set(objects);
+        Ok(())
     }
 
     pub(crate) fn modify(
@@ -100,59 +128,54 @@ impl Table {
         change: &Change,
         tell: impl FnOnce(Token, Mode) -> io::Result<()>,
     ) -> io::Result<()> {
-        let mut objects = self.objects();
-        match objects.get_mut(index(raw)) {
-            Some(object) if object.is_prepared_for(change) => {
-                (object.key, object.state) = (change.key, State::Armed);
-                Ok(())
-            }
-            _ => self.change(&mut objects, raw, change, tell),
+        let Some(mut object) = self.object(index(raw)) else {
+            return self.add(raw, change, tell);
+        };
+        if object.is_prepared_for(change) {
+            (object.key, object.state) = (change.key, State::Armed);
+            return Ok(());
         }
+        self.change(&mut object, change, tell)
     }
 
     /// Tells the kernel, and remembers what it was told.
     fn change(
         &self,
-        objects: &mut Vec<Object>,
-        raw: Raw,
+        object: &mut Object,
         change: &Change,
         tell: impl FnOnce(Token, Mode) -> io::Result<()>,
     ) -> io::Result<()> {
-        let index = index(raw);
-        let mut object = objects.get(index).map_or(Object::new(Token(index)), Object::changed);
+        let mut changed = object.changed();
         let is_prompt = change.is_quiet && object.reported_in == self.waits();
-        object.prompt = if is_prompt { PROMPT.min(object.prompt + 1) } else { 0 };
-        let is_oneshot_here = object.prompt == PROMPT
+        changed.prompt = if is_prompt { PROMPT.min(object.prompt + 1) } else { 0 };
+        let is_oneshot_here = changed.prompt == PROMPT
             && change.mode == Mode::Oneshot
             && change.interest.intersects(Interest::READABLE)
             && !change.interest.intersects(Interest::WRITABLE);
         let mode = if is_oneshot_here { Mode::Level } else { change.mode };
-        object.state = if is_oneshot_here { State::Armed } else { State::Kernel };
-        (object.key, object.interest) = (change.key, change.interest);
-        tell(object.token, mode)?;
-        let unknown = objects.len()..=index;
-        objects.extend(unknown.map(|index| Object::new(Token(index))));
-        objects[index] = object;
+        changed.state = if is_oneshot_here { State::Armed } else { State::Kernel };
+        (changed.key, changed.interest) = (change.key, change.interest);
+        tell(changed.token, mode)?;
+        *object = changed;
         Ok(())
     }
 
     pub(crate) fn delete(&self, raw: Raw, tell: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-        let mut objects = self.objects();
+        let object = self.object(index(raw));
         tell()?;
-        if let Some(object) = objects.get_mut(index(raw)) {
+        if let Some(mut object) = object {
             *object = Object::new(object.changed().token);
         }
         Ok(())
     }
 
     /// Whether an event that the kernel reported is to be, under its key.
-    pub(crate) fn is_wanted(
-        &self,
-        objects: &mut [Object],
-        event: &mut Event,
-        poller: &Poller,
-    ) -> bool {
-        let object = &mut objects[event.token().0 % CHANGE];
+    pub(crate) fn is_wanted(&self, event: &mut Event, poller: &Poller) -> bool {
+        let index = event.token().0 % CHANGE;
+        let mut object = self.object(index).unwrap_or_else(|| {
+            drop(lock(&self.growth));
+            self.object(index).expect("whoever told the kernel has made its part")
+        });
         if event.token() != object.token {
             return false;
         }
@@ -173,7 +196,19 @@ impl Table {
 
 /// What is no descriptor has an index that the kernel refuses.
 fn index(raw: Raw) -> usize {
-    usize::try_from(raw).unwrap_or(usize::MAX)
+    usize::try_from(raw).unwrap_or(CHANGE - 1)
+}
+
+/// In which part, and where in it.
+fn place(index: usize) -> (usize, usize) {
+    let from_first = index + FIRST;
+    let part = (from_first / FIRST).ilog2();
+    (part as usize, from_first - (FIRST << part))
+}
+
+/// Nothing panics while it holds one.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Object {

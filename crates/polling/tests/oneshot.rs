@@ -348,6 +348,39 @@ fn a_change_overtakes_what_a_wait_has_seen() {
     }
 }
 
+/// Threads that add what nobody has added before, while another one waits.
+#[test]
+fn what_many_threads_add_is_reported_once() {
+    const EACH: usize = 120;
+    let sockets: Vec<_> = (0..2 * EACH).map(|_| pair()).collect();
+    for _ in 0..100 {
+        let poller = Poller::new().unwrap();
+        let all = Barrier::new(3);
+        let mut seen = Vec::new();
+        thread::scope(|scope| {
+            for part in 0..2 {
+                let (poller, all, sockets) = (&poller, &all, &sockets);
+                scope.spawn(move || {
+                    all.wait();
+                    for (key, (a, _)) in sockets.iter().enumerate().skip(part).step_by(2) {
+                        add(poller, a, Event::writable(key));
+                    }
+                });
+            }
+            all.wait();
+            while seen.len() < sockets.len() {
+                let mut events = Events::new();
+                assert_ne!(poller.wait(&mut events, Some(PATIENCE)).unwrap(), 0);
+                seen.extend(events.iter());
+            }
+        });
+        seen.sort_by_key(|event| event.key);
+        let expected: Vec<_> = (0..sockets.len()).map(Event::writable).collect();
+        assert_eq!(seen, expected);
+        assert_eq!(look(&poller), []);
+    }
+}
+
 /// A worker that reads and asks again while another thread waits.
 #[test]
 fn no_report_is_out_of_date_and_none_is_lost() {
