@@ -13,7 +13,8 @@
 //! different objects are not to wait for each other.
 
 use std::io;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::iter;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use anypoll::{Backend, Event, Interest, Mode, Poller, Token};
@@ -32,8 +33,8 @@ pub(crate) struct Table {
     parts: [OnceLock<Box<[Mutex<Object>]>>; 26],
     /// Held from before the kernel knows an object of a new part until that part is there.
     growth: Mutex<()>,
-    /// How many there have been. Changed by who waits alone.
-    waits: AtomicU32,
+    /// The number of the last one, from 1 to 255 and again. Changed by who waits alone.
+    wait: AtomicU8,
 }
 
 /// The length of the first part.
@@ -47,19 +48,20 @@ pub(crate) struct Change {
     pub(crate) is_quiet: bool,
 }
 
-#[derive(Debug)]
-pub(crate) struct Object {
+#[derive(Clone, Copy, Debug, Default)]
+struct Object {
     key: usize,
-    token: Token,
+    /// Of which the kernel was told.
+    changes: u32,
     interest: Interest,
     state: State,
-    /// The wait that reported it last.
-    reported_in: u32,
+    /// The wait that reported it last, or 0.
+    reported_in: u8,
     /// How many changes in a row came before the wait after that.
     prompt: u8,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum State {
     /// The kernel knows what to report.
     Kernel,
@@ -68,6 +70,7 @@ enum State {
     /// It was, and the kernel would go on.
     Reported,
     /// Nothing is to be reported.
+    #[default]
     Off,
 }
 
@@ -76,18 +79,18 @@ impl Table {
     pub(crate) fn of(poller: &Poller) -> Option<Self> {
         let is_of_use =
             poller.backend() == Backend::Epoll && usize::BITS == 64 && !anypoll::TRACING;
-        is_of_use.then(Self::default)
+        is_of_use.then(|| Self { wait: AtomicU8::new(u8::MAX), ..Self::default() })
     }
 
     pub(crate) fn begin_wait(&self) {
-        self.waits.store(self.waits().wrapping_add(1), Relaxed);
+        self.wait.store(self.wait() % u8::MAX + 1, Relaxed);
     }
 
-    fn waits(&self) -> u32 {
-        self.waits.load(Relaxed)
+    fn wait(&self) -> u8 {
+        self.wait.load(Relaxed)
     }
 
-    /// The one of this index, if its part is there.
+    /// The one with this index, if its part is there.
     fn object(&self, index: usize) -> Option<MutexGuard<'_, Object>> {
         let (part, at) = place(index);
         Some(lock(&self.parts.get(part)?.get()?[at]))
@@ -102,21 +105,17 @@ impl Table {
     ) -> io::Result<()> {
         let index = index(raw);
         if let Some(mut object) = self.object(index) {
-            return self.change(&mut object, change, tell);
+            return self.change(index, &mut object, change, tell);
         }
         let _growth = lock(&self.growth);
         if let Some(mut object) = self.object(index) {
-            return self.change(&mut object, change, tell);
+            return self.change(index, &mut object, change, tell);
         }
         // The kernel first: it refuses what is no descriptor, however large.
-        let mut object = Object::new(Token(index));
-        self.change(&mut object, change, tell)?;
+        let mut object = Object::default();
+        self.change(index, &mut object, change, tell)?;
         let (part, at) = place(index);
-        let indices = (FIRST << part) - FIRST..;
-        let mut objects: Box<[_]> = indices
-            .take(FIRST << part)
-            .map(|index| Mutex::new(Object::new(Token(index))))
-            .collect();
+        let mut objects: Box<[_]> = iter::repeat_with(Mutex::default).take(FIRST << part).collect();
         objects[at] = Mutex::new(object);
         let _ = self.parts[part].set(objects);
         Ok(())
@@ -128,25 +127,27 @@ impl Table {
         change: &Change,
         tell: impl FnOnce(Token, Mode) -> io::Result<()>,
     ) -> io::Result<()> {
-        let Some(mut object) = self.object(index(raw)) else {
+        let index = index(raw);
+        let Some(mut object) = self.object(index) else {
             return self.add(raw, change, tell);
         };
         if object.is_prepared_for(change) {
             (object.key, object.state) = (change.key, State::Armed);
             return Ok(());
         }
-        self.change(&mut object, change, tell)
+        self.change(index, &mut object, change, tell)
     }
 
     /// Tells the kernel, and remembers what it was told.
     fn change(
         &self,
+        index: usize,
         object: &mut Object,
         change: &Change,
         tell: impl FnOnce(Token, Mode) -> io::Result<()>,
     ) -> io::Result<()> {
         let mut changed = object.changed();
-        let is_prompt = change.is_quiet && object.reported_in == self.waits();
+        let is_prompt = change.is_quiet && object.reported_in == self.wait();
         changed.prompt = if is_prompt { PROMPT.min(object.prompt + 1) } else { 0 };
         let is_oneshot_here = changed.prompt == PROMPT
             && change.mode == Mode::Oneshot
@@ -155,7 +156,7 @@ impl Table {
         let mode = if is_oneshot_here { Mode::Level } else { change.mode };
         changed.state = if is_oneshot_here { State::Armed } else { State::Kernel };
         (changed.key, changed.interest) = (change.key, change.interest);
-        tell(changed.token, mode)?;
+        tell(changed.token(index), mode)?;
         *object = changed;
         Ok(())
     }
@@ -164,7 +165,7 @@ impl Table {
         let object = self.object(index(raw));
         tell()?;
         if let Some(mut object) = object {
-            *object = Object::new(object.changed().token);
+            *object = Object { changes: object.changes, ..Object::default() };
         }
         Ok(())
     }
@@ -176,7 +177,7 @@ impl Table {
             drop(lock(&self.growth));
             self.object(index).expect("whoever told the kernel has made its part")
         });
-        if event.token() != object.token {
+        if event.token() != object.token(index) {
             return false;
         }
         *event = Event::new(Token(object.key), event.conditions());
@@ -184,12 +185,12 @@ impl Table {
             State::Kernel => {}
             State::Armed => object.state = State::Reported,
             State::Reported => {
-                object.take_off(poller);
+                object.take_off(index, poller);
                 return false;
             }
             State::Off => return false,
         }
-        object.reported_in = self.waits();
+        object.reported_in = self.wait();
         true
     }
 }
@@ -212,14 +213,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Object {
-    fn new(token: Token) -> Self {
-        let (interest, state) = (Interest::NONE, State::Off);
-        Self { key: 0, token, interest, state, reported_in: u32::MAX, prompt: 0 }
+    fn token(&self, index: usize) -> Token {
+        Token((self.changes as usize).wrapping_mul(CHANGE) | index)
     }
 
     /// With another token.
     fn changed(&self) -> Self {
-        Self { token: Token(self.token.0.wrapping_add(CHANGE)), ..*self }
+        Self { changes: self.changes.wrapping_add(1), ..*self }
     }
 
     fn is_prepared_for(&self, change: &Change) -> bool {
@@ -230,14 +230,14 @@ impl Object {
     }
 
     /// Ends the reports of an object that has been caught.
-    fn take_off(&mut self, poller: &Poller) {
-        let raw = Raw::try_from(self.token.0 % CHANGE).expect("it was one");
+    fn take_off(&mut self, index: usize, poller: &Poller) {
+        let raw = Raw::try_from(index).expect("it was one");
         // SAFETY: it is open until it is deleted, as the caller of `add` has promised.
         let source = unsafe { Borrowed::borrow_raw(raw) };
         let mut object = self.changed();
         object.state = State::Off;
         // Its hang-up, which an empty interest does not end, comes once more.
-        if poller.modify(&source, object.token, Interest::NONE, Mode::Oneshot).is_ok() {
+        if poller.modify(&source, object.token(index), Interest::NONE, Mode::Oneshot).is_ok() {
             *self = object;
         }
     }

@@ -348,6 +348,37 @@ fn a_change_overtakes_what_a_wait_has_seen() {
     }
 }
 
+/// What a wait has of an object is not about the one that was added under its number meanwhile.
+#[test]
+fn a_number_that_comes_again_overtakes_what_a_wait_has_seen() {
+    const PAIRS: usize = 256;
+    let pairs: Vec<_> = (0..PAIRS).map(|_| pair()).collect();
+    for _ in 0..100 {
+        let poller = Poller::new().unwrap();
+        for (key, (a, b)) in pairs.iter().enumerate() {
+            (&mut &*b).write_all(b"x").unwrap();
+            add(&poller, a, Event::readable(key));
+        }
+        let both = Barrier::new(2);
+        thread::scope(|scope| {
+            let waiter = scope.spawn(|| {
+                both.wait();
+                look(&poller)
+            });
+            both.wait();
+            for (key, (a, _)) in pairs.iter().enumerate().rev() {
+                assert_eq!(drain(a), 1);
+                poller.delete(a).unwrap();
+                add(&poller, a, Event::readable(PAIRS + key));
+            }
+            let mut seen = waiter.join().unwrap();
+            seen.retain(|event| event.key >= PAIRS);
+            assert_eq!(seen, []);
+        });
+        assert_eq!(look(&poller), []);
+    }
+}
+
 /// Threads that add what nobody has added before, while another one waits.
 #[test]
 fn what_many_threads_add_is_reported_once() {
