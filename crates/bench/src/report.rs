@@ -220,8 +220,8 @@ impl Report {
         writeln!(
             out,
             "## {RUNTIMES}\n\nThe time with the runtime's own poller, divided by the time with ours \
-             ({}); likewise in turn, above 1 ours is the faster. System calls of one round trip, both \
-             ends, counted by strace.\n",
+             ({}); likewise in turn, each time in new processes, above 1 ours is the faster. System \
+             calls of one round trip, both ends, counted by strace.\n",
             versions.join(", ")
         )?;
         self.write_plot(out, RUNTIMES)?;
