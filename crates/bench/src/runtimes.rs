@@ -21,13 +21,15 @@ pub(crate) struct Runtime {
 }
 
 pub(crate) const REASON: &str = "One round trip is some ten system calls and a task switch or two: \
-    what a poller saves is a small part of it. Under smol, the kernel is not told that a connection is \
-    armed again, as long as its task has read all before the next wait; where 5,000 take part at once \
-    that is not so. Over one connection 8 of 18 system calls are left, the reads and writes of both \
-    ends among them; where these are slow, as over TCP on an AMD EPYC, they decide: there perf(1) finds \
-    8 % of the time in the poller, 6 % of it in `epoll_pwait` itself. With two threads on two cores the scheduler decides, and a row may differ by \
-    several hundredths from run to run. Waking a sleeper takes some locked instructions that mio's \
-    bare write does without; they spare that write when nobody sleeps.";
+    what a poller saves is a small part of it. Under smol, the kernel is not told that a \
+    connection is armed again, as long as its task has read all before the next wait; where 5,000 \
+    take part at once that is not so, nor where threads take turns at waiting: there each event \
+    and each re-arming pays for a table that saves nothing. Over one connection 8 of 18 system \
+    calls are left, the reads and writes of both ends among them; where these are slow, as over \
+    TCP on an AMD EPYC, they decide: there perf(1) finds 8 % of the time in the poller, 6 % of it \
+    in `epoll_pwait` itself. With two threads on two cores the scheduler decides, and a row may \
+    differ by several hundredths from run to run. Waking a sleeper takes some locked instructions \
+    that mio's bare write does without; they spare that write when nobody sleeps.";
 
 /// Words: workload, connections, threads, operations.
 pub(crate) const RUNTIMES: [Runtime; 2] = [
