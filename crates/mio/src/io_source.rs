@@ -20,7 +20,7 @@ use crate::poll::Identity;
 use crate::{Interest, Registry, Token};
 
 /// Whether a poller may have no edges.
-pub(crate) const MUST_TELL: bool = anypoll::TEST_SELECTOR || !Backend::available()[0].has_edges();
+const MUST_TELL: bool = anypoll::TEST_SELECTOR || !Backend::available()[0].has_edges();
 
 struct Sources<const MUST_TELL: bool>;
 

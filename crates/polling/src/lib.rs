@@ -42,7 +42,9 @@
 //!   change while another thread waits, of one that asks for something else, and of all that come
 //!   after the descriptor was handed out (which may be readable once for what was reported before).
 //!   With anypoll's feature `tracing` it is told of everything. The poller keeps 24 bytes for each
-//!   descriptor up to the highest that was added, and for as many again at most.
+//!   descriptor up to the highest that was added, and for as many and 64 more at most.
+//!   It reports what was added through it, in this process: nothing that a forked child or an
+//!   `epoll_ctl` of one's own adds to or changes in its descriptor.
 //! - So it matters more that objects are deleted before they are closed, as [`add`](Poller::add) asks.
 //!   Without that, modifying another object under the same number may be `Ok` and in vain, where
 //!   polling says `NotFound`; and if a duplicate lives on, waits may spin.

@@ -14,7 +14,7 @@ use crate::table::{Change, Table};
 #[derive(Debug)]
 pub struct Poller {
     pub(crate) poller: anypoll::Poller,
-    table: Option<Table>,
+    table: Option<Box<Table>>,
     has_waiter: AtomicBool,
     /// Its descriptor was handed out.
     is_watched: AtomicBool,

@@ -33,7 +33,8 @@ pub(crate) struct Table {
     parts: [OnceLock<Box<[Mutex<Object>]>>; 26],
     /// Held from before the kernel knows an object of a new part until that part is there.
     growth: Mutex<()>,
-    /// The number of the last one, from 1 to 255 and again. Changed by who waits alone.
+    /// The number of the last one, from 1 to 255 and again: a change that comes so many waits late
+    /// is taken for a prompt one, which costs a few calls and no event. Changed by who waits alone.
     wait: AtomicU8,
 }
 
@@ -76,10 +77,10 @@ enum State {
 
 impl Table {
     /// With epoll, where a token has room for two numbers, and where no change is to be traced.
-    pub(crate) fn of(poller: &Poller) -> Option<Self> {
+    pub(crate) fn of(poller: &Poller) -> Option<Box<Self>> {
         let is_of_use =
             poller.backend() == Backend::Epoll && usize::BITS == 64 && !anypoll::TRACING;
-        is_of_use.then(|| Self { wait: AtomicU8::new(u8::MAX), ..Self::default() })
+        is_of_use.then(|| Box::new(Self { wait: AtomicU8::new(u8::MAX), ..Self::default() }))
     }
 
     pub(crate) fn begin_wait(&self) {
@@ -173,13 +174,14 @@ impl Table {
     /// Whether an event that the kernel reported is to be, under its key.
     pub(crate) fn is_wanted(&self, event: &mut Event, poller: &Poller) -> bool {
         let index = event.token().0 % CHANGE;
-        let mut object = self.object(index).unwrap_or_else(|| {
+        let object = self.object(index).or_else(|| {
             drop(lock(&self.growth));
-            self.object(index).expect("whoever told the kernel has made its part")
+            self.object(index)
         });
-        if event.token() != object.token(index) {
+        // What another process has added is in no table of this one.
+        let Some(mut object) = object.filter(|object| event.token() == object.token(index)) else {
             return false;
-        }
+        };
         *event = Event::new(Token(object.key), event.conditions());
         match object.state {
             State::Kernel => {}

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Barrier, mpsc};
@@ -221,6 +222,21 @@ fn what_is_no_open_descriptor_is_an_error_that_costs_nothing() {
     // SAFETY: nothing has this number.
     let error = unsafe { poller.add(i32::MAX, Event::readable(1)) }.unwrap_err();
     assert_eq!(error.raw_os_error(), Some(libc::EBADF));
+}
+
+/// As another process with the same descriptor might do, which is not known here.
+#[test]
+fn what_was_not_added_through_it_is_left_out() {
+    let poller = Poller::new().unwrap();
+    let (a, b) = pair();
+    let (events, data) = ((libc::EPOLLOUT | libc::EPOLLONESHOT) as u32, 1000);
+    let mut event = libc::epoll_event { events, u64: data };
+    let (epoll, fd) = (poller.as_raw_fd(), a.as_raw_fd());
+    // SAFETY: both are open, and the call reads the record.
+    assert_eq!(unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, fd, &raw mut event) }, 0);
+    assert_eq!(look(&poller), []);
+    add(&poller, &b, Event::writable(1000));
+    assert_eq!(look(&poller), [Event::writable(1000)]);
 }
 
 /// Numbers that look random and are the same in each run.
