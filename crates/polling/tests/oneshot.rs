@@ -335,6 +335,20 @@ fn each_question_has_one_answer() {
     }
 }
 
+/// What a look of another thread brings that runs beside `change`.
+fn look_beside(poller: &Poller, change: impl FnOnce()) -> Vec<Event> {
+    let both = Barrier::new(2);
+    thread::scope(|scope| {
+        let look = scope.spawn(|| {
+            both.wait();
+            look(poller)
+        });
+        both.wait();
+        change();
+        look.join().unwrap()
+    })
+}
+
 /// What a wait has of an object is out of date once another thread has read all and asked again.
 #[test]
 fn a_change_overtakes_what_a_wait_has_seen() {
@@ -348,19 +362,13 @@ fn a_change_overtakes_what_a_wait_has_seen() {
         serve_promptly(&poller, &pairs);
         pairs.iter().for_each(|(_, b)| (&mut &*b).write_all(b"x").unwrap());
         assert_eq!(look(&poller).len(), PAIRS);
-        let both = Barrier::new(2);
-        thread::scope(|scope| {
-            let waiter = scope.spawn(|| {
-                both.wait();
-                look(&poller)
-            });
-            both.wait();
+        let seen = look_beside(&poller, || {
             for (key, (a, _)) in pairs.iter().enumerate().rev() {
                 assert_eq!(drain(a), 1);
                 poller.modify(a, Event::readable(key)).unwrap();
             }
-            assert_eq!(waiter.join().unwrap(), []);
         });
+        assert_eq!(seen, []);
     }
 }
 
@@ -375,22 +383,15 @@ fn a_number_that_comes_again_overtakes_what_a_wait_has_seen() {
             (&mut &*b).write_all(b"x").unwrap();
             add(&poller, a, Event::readable(key));
         }
-        let both = Barrier::new(2);
-        thread::scope(|scope| {
-            let waiter = scope.spawn(|| {
-                both.wait();
-                look(&poller)
-            });
-            both.wait();
+        let mut seen = look_beside(&poller, || {
             for (key, (a, _)) in pairs.iter().enumerate().rev() {
                 assert_eq!(drain(a), 1);
                 poller.delete(a).unwrap();
                 add(&poller, a, Event::readable(PAIRS + key));
             }
-            let mut seen = waiter.join().unwrap();
-            seen.retain(|event| event.key >= PAIRS);
-            assert_eq!(seen, []);
         });
+        seen.retain(|event| event.key >= PAIRS);
+        assert_eq!(seen, []);
         assert_eq!(look(&poller), []);
     }
 }
