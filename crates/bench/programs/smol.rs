@@ -15,6 +15,20 @@ fn main() {
     let workload = words.next().unwrap();
     let mut number = || words.next().unwrap().parse::<usize>().unwrap();
     let (connections, threads, operations) = (number(), number(), number());
+    let seconds = match workload.as_str() {
+        "echo" => {
+            run(threads, async move |executor| echo(&executor, connections, operations).await)
+        }
+        "churn" => {
+            run(threads, async move |executor| churn(&executor, connections, operations).await)
+        }
+        "wakes" => wakes(operations),
+        _ => panic!("no such workload: {workload}"),
+    };
+    println!("{seconds}");
+}
+
+fn run(threads: usize, work: impl AsyncFnOnce(Arc<Executor<'static>>) -> f64) -> f64 {
     let executor = Arc::new(Executor::new());
     let (running, ended) = channel::bounded::<()>(1);
     let helpers: Vec<_> = (1..threads)
@@ -23,19 +37,12 @@ fn main() {
             std::thread::spawn(move || future::block_on(executor.run(ended.recv())))
         })
         .collect();
-    let work = executor.clone();
-    let seconds = smol::block_on(executor.run(async move {
-        match workload.as_str() {
-            "echo" => echo(&work, connections, operations).await,
-            "churn" => churn(&work, connections, operations).await,
-            _ => panic!("no such workload: {workload}"),
-        }
-    }));
+    let seconds = smol::block_on(executor.run(work(executor.clone())));
     drop(running);
     for helper in helpers {
         let _ = helper.join().unwrap();
     }
-    println!("{seconds}");
+    seconds
 }
 
 async fn serve(executor: Arc<Executor<'static>>, listener: TcpListener) {
@@ -111,5 +118,29 @@ async fn churn(executor: &Arc<Executor<'static>>, clients: usize, operations: us
     }
     let seconds = start.elapsed().as_secs_f64() / operations as f64;
     server.cancel().await;
+    seconds
+}
+
+/// A message between two threads: one sleeps in the poller, which is the process's, the other beside it.
+fn wakes(operations: usize) -> f64 {
+    let (to_there, from_here) = channel::unbounded::<()>();
+    let (to_here, from_there) = channel::unbounded::<()>();
+    let there = std::thread::spawn(move || {
+        smol::block_on(async {
+            while from_here.recv().await.is_ok() {
+                to_here.send(()).await.unwrap();
+            }
+        });
+    });
+    let seconds = smol::block_on(async {
+        let start = Instant::now();
+        for _ in 0..operations {
+            to_there.send(()).await.unwrap();
+            from_there.recv().await.unwrap();
+        }
+        start.elapsed().as_secs_f64() / (2 * operations) as f64
+    });
+    drop(to_there);
+    there.join().unwrap();
     seconds
 }

@@ -17,7 +17,6 @@ pub(crate) struct Runtime {
     poller: &'static str,
     source: &'static str,
     dependency: &'static str,
-    workloads: &'static [&'static str],
 }
 
 pub(crate) const REASON: &str = "One round trip is some ten system calls and a task switch or two: \
@@ -32,37 +31,30 @@ pub(crate) const REASON: &str = "One round trip is some ten system calls and a t
     that mio's bare write does without; they spare that write when nobody sleeps.";
 
 /// Words: workload, connections, threads, operations.
+const WORKLOADS: [&str; 9] = [
+    "echo 1 1 3000",
+    "echo 100 1 50000",
+    "echo 5000 1 60000",
+    "echo 1 2 3000",
+    "echo 100 2 50000",
+    "echo 5000 2 60000",
+    "wakes 0 2 5000",
+    "churn 10 1 1000",
+    "churn 10 2 1000",
+];
+
 pub(crate) const RUNTIMES: [Runtime; 2] = [
     Runtime {
         name: "tokio",
         poller: "mio",
         source: include_str!("../programs/tokio.rs"),
         dependency: "tokio = { version = '=1.54.1', features = ['full'] }",
-        workloads: &[
-            "echo 1 1 3000",
-            "echo 100 1 50000",
-            "echo 5000 1 60000",
-            "echo 1 2 3000",
-            "echo 100 2 50000",
-            "echo 5000 2 60000",
-            "wakes 0 2 5000",
-            "churn 10 1 1000",
-            "churn 10 2 1000",
-        ],
     },
     Runtime {
         name: "smol",
         poller: "polling",
         source: include_str!("../programs/smol.rs"),
         dependency: "smol = '=2.0.2'",
-        workloads: &[
-            "echo 1 1 3000",
-            "echo 100 1 50000",
-            "echo 5000 1 60000",
-            "echo 1 2 3000",
-            "echo 100 2 50000",
-            "churn 10 1 1000",
-        ],
     },
 ];
 
@@ -83,7 +75,7 @@ pub(crate) struct Measured {
 impl Runtime {
     pub(crate) fn measure(&self, effort: &Effort, filter: &str) -> Result<Measured, String> {
         let wanted = |workload: &&&str| describe(self.name, workload).contains(filter);
-        let workloads: Vec<_> = self.workloads.iter().filter(wanted).collect();
+        let workloads: Vec<_> = WORKLOADS.iter().filter(wanted).collect();
         if workloads.is_empty() {
             return Ok(Measured { versions: Vec::new(), rows: Vec::new() });
         }
