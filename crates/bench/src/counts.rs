@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::peers::{self, Entry, Mode};
+use crate::programs::output_of;
 use crate::workloads::{Slack, Work, pipes};
 use Tool::{Allocations, Instructions, SystemCalls};
 
@@ -133,10 +134,9 @@ impl Tool {
         let mut command = Command::new(self.words()[0]);
         command.args(&self.words()[1..]).arg(bench);
         command.args(["--loop", peer, work, &times.to_string()]);
-        let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
+        let output = output_of(&mut command)?;
         let said = String::from_utf8_lossy(&output.stderr);
-        let total = if output.status.success() { self.total(&said) } else { None };
-        total.ok_or_else(|| format!("{command:?}: {}\n{said}", output.status))
+        self.total(&said).ok_or_else(|| format!("{command:?}: {said}"))
     }
 
     const fn words(self) -> &'static [&'static str] {

@@ -65,11 +65,15 @@ fn dependencies(folder: &Path, depth: &str) -> Result<Vec<(String, String)>, Str
 fn cargo(folder: &Path, arguments: &[&str]) -> Result<String, String> {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(arguments).current_dir(folder).env("CARGO_TARGET_DIR", folder.join("target"));
-    let Output { status, stdout, stderr } =
-        cargo.output().map_err(|error| format!("{cargo:?}: {error}"))?;
-    if !status.success() {
-        let said = String::from_utf8_lossy(&stderr);
-        return Err(format!("{}: {cargo:?}: {status}\n{said}", folder.display()));
+    Ok(String::from_utf8_lossy(&output_of(&mut cargo)?.stdout).into_owned())
+}
+
+/// Of a command that succeeds.
+pub(crate) fn output_of(command: &mut Command) -> Result<Output, String> {
+    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
+    if output.status.success() {
+        return Ok(output);
     }
-    Ok(String::from_utf8_lossy(&stdout).into_owned())
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(format!("{command:?}: {}\n{said}", output.status))
 }

@@ -1,14 +1,14 @@
 //! tokio and smol over their own poller and over our drop-in. A lock file has one patch, so each
 //! runtime's program is built twice, as two packages below `target/`. They run in turn, each time as
-//! new processes: where the memory of one happens to lie makes several hundredths with many
-//! connections, for as long as it runs.
+//! new processes: with many connections two of one program differ by several hundredths, for as long
+//! as they run.
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 
 use crate::measure::{Effort, Spread, order, spread};
 use crate::one_core::OneCore;
-use crate::programs::{Package, crates};
+use crate::programs::{Package, crates, output_of};
 use crate::sections::grouped;
 
 pub(crate) struct Runtime {
@@ -152,16 +152,10 @@ fn describe(runtime: &str, workload: &str) -> String {
     }
 }
 
-fn output_of(mut command: Command) -> Result<Output, String> {
-    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
-    if output.status.success() { Ok(output) } else { Err(format!("{command:?}: {output:?}")) }
-}
-
 /// Of one operation.
 fn seconds(program: &Path, workload: &str) -> f64 {
-    let mut command = Command::new(program);
-    command.args(workload.split(' '));
-    let output = output_of(command).unwrap_or_else(|error| panic!("{error}"));
+    let output = output_of(Command::new(program).args(workload.split(' ')))
+        .unwrap_or_else(|error| panic!("{error}"));
     String::from_utf8_lossy(&output.stdout).trim().parse().expect("it prints a number")
 }
 
@@ -173,7 +167,7 @@ fn counted_calls(program: &Path) -> Result<f64, String> {
         let mut command = Command::new("strace");
         command.args(["-f", "-c", "-U", "calls,name"]).arg(program);
         command.args(["echo", "1", "1", &operations.to_string()]);
-        let output = output_of(command)?;
+        let output = output_of(&mut command)?;
         let said = String::from_utf8_lossy(&output.stderr);
         crate::counts::strace_total(&said).ok_or_else(|| format!("strace: {said}"))
     };
