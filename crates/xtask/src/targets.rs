@@ -508,7 +508,8 @@ impl Machine {
             "no error is named"
         };
         let first = lines.iter().find(is_cause).unwrap_or(&none);
-        let end = lines[lines.len().saturating_sub(20)..].join("\n    ");
+        // Wine ends a crash with a list of every process.
+        let end = lines[lines.len().saturating_sub(200)..].join("\n    ");
         Ok(Cell::Failed(format!("{first}\n  {} ends with\n    {end}", path.display())))
     }
 

@@ -16,13 +16,13 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
 use windows_sys::Win32::Foundation::{
-    ERROR_BROKEN_PIPE, ERROR_IO_PENDING, GENERIC_ALL, HANDLE, INVALID_HANDLE_VALUE, NTSTATUS,
-    STATUS_CANCELLED, STATUS_SUCCESS, WAIT_OBJECT_0,
+    ERROR_BROKEN_PIPE, ERROR_IO_PENDING, GENERIC_ALL, HANDLE, NTSTATUS, STATUS_CANCELLED,
+    STATUS_SUCCESS, WAIT_OBJECT_0,
 };
 use windows_sys::Win32::Storage::FileSystem::ReadFile;
 use windows_sys::Win32::System::IO::{CancelIoEx, GetOverlappedResult, OVERLAPPED};
 use windows_sys::Win32::System::Threading::{
-    INFINITE, RegisterWaitForSingleObject, UnregisterWaitEx, WT_EXECUTEINWAITTHREAD,
+    INFINITE, RegisterWaitForSingleObject, ResetEvent, UnregisterWaitEx, WT_EXECUTEINWAITTHREAD,
     WT_EXECUTEONLYONCE, WaitForSingleObject,
 };
 
@@ -73,7 +73,10 @@ enum Door {
         associate: NtAssociateWaitCompletionPacket,
         cancel: NtCancelWaitCompletionPacket,
     },
-    Pool,
+    Pool {
+        /// Set when the pool has let go of a wait.
+        unregistered: Owned,
+    },
 }
 
 /// The read of no bytes.
@@ -109,7 +112,7 @@ impl Door {
         // SAFETY: that is its type.
         let cancel = unsafe { sys::ntdll(c"NtCancelWaitCompletionPacket") };
         let (Some(create), Some(associate), Some(cancel)) = (create, associate, cancel) else {
-            return Ok(Self::Pool);
+            return Ok(Self::Pool { unregistered: manual_event()? });
         };
         let mut packet = ptr::null_mut();
         // SAFETY: there is room for the handle.
@@ -193,7 +196,7 @@ impl Wait {
                 drop(unsafe { Arc::from_raw(reference) });
                 Err(sys::nt_error(status))
             }
-            Door::Pool => {
+            Door::Pool { .. } => {
                 // What is there already is reported even to who only looks.
                 // SAFETY: the handle is open.
                 if unsafe { WaitForSingleObject(target.as_raw_handle(), 0) } == WAIT_OBJECT_0 {
@@ -257,12 +260,19 @@ impl Wait {
                 // SAFETY: the packet is open.
                 unsafe { cancel(packet.as_raw_handle(), 0) == STATUS_SUCCESS }
             }
-            Door::Pool => {
+            Door::Pool { unregistered } => {
                 // Posted at once, without a wait.
                 let Some(Registered(name)) = asked.registered.take() else { return false };
-                // SAFETY: the name is the pool's, and used for the last time. The callback, if it
-                // runs, takes none of our locks, so it ends; after this it does not run any more.
-                unsafe { UnregisterWaitEx(name, INVALID_HANDLE_VALUE) };
+                let unregistered = unregistered.as_raw_handle();
+                // SAFETY: it is open.
+                unsafe { ResetEvent(unregistered) };
+                // Had it wait by itself (`INVALID_HANDLE_VALUE`), then under Wine 8 a callback that
+                // begins just now would run afterwards, or be taken off a list that it is not on.
+                // SAFETY: the name is the pool's, and used for the last time. The event is open.
+                unsafe { UnregisterWaitEx(name, unregistered) };
+                // SAFETY: it is open. The callback, if it runs, takes none of our locks, so it ends;
+                // after this it does not run any more.
+                unsafe { WaitForSingleObject(unregistered, INFINITE) };
                 !self.0.fired.load(SeqCst)
             }
         };
