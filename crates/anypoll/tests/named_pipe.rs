@@ -189,6 +189,24 @@ fn a_write_goes_on_without_its_pipe_and_its_thread() {
 }
 
 #[test]
+fn dropped_with_a_report_on_its_way() {
+    let poller = Poller::new().unwrap();
+    let (server, mut client) = connected();
+    let server = register(&poller, server, R, Mode::Level);
+    quiet(&poller);
+    assert_eq!((&server).write(&[7; MUCH]).unwrap(), MUCH);
+    client.write_all(b"x").unwrap();
+    while (&server).read(&mut [0; 8]).map_err(|error| error.kind()) != Ok(1) {
+        thread::yield_now();
+    }
+    drop(server);
+    quiet(&poller);
+    let mut read = Vec::new();
+    client.read_to_end(&mut read).unwrap();
+    assert!(read == [7; MUCH]);
+}
+
+#[test]
 fn the_end_of_the_peer() {
     for mode in [Mode::Level, Mode::Edge] {
         let poller = Poller::new().unwrap();

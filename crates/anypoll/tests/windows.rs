@@ -12,24 +12,33 @@ use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::windows::io::{
     AsRawHandle, AsSocket, BorrowedSocket, FromRawHandle, OwnedHandle, RawHandle,
 };
-use std::process::{Command, Stdio};
+use std::process::{ChildStdout, Command, Stdio};
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use anypoll::os::windows::{ChildPipe, Waitable};
+use anypoll::os::windows::{ChildPipe, Waitable, completion_port};
 use anypoll::{
     Backend, Conditions, Event, Events, Interest, Mode, Poller, Registered, Source, Token, net,
     process,
 };
 use socket2::{Domain, SockAddr, Socket, Type};
 use support::{MODES, PATIENCE};
-use windows_sys::Win32::Networking::WinSock::WSAEAFNOSUPPORT;
-use windows_sys::Win32::System::Threading::{
-    CreateEventW, CreateMutexW, CreateSemaphoreW, ResetEvent, SetEvent,
+use windows_sys::Win32::Foundation::{
+    DuplicateHandle, INVALID_HANDLE_VALUE, NTSTATUS, STATUS_SUCCESS, WAIT_OBJECT_0,
 };
+use windows_sys::Win32::Networking::WinSock::WSAEAFNOSUPPORT;
+use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleW, GetProcAddress};
+use windows_sys::Win32::System::Memory::{CreateFileMappingW, PAGE_READWRITE};
+use windows_sys::Win32::System::Threading::{
+    CreateEventW, CreateMutexW, CreateSemaphoreW, EVENT_MODIFY_STATE, GetCurrentProcess, INFINITE,
+    RegisterWaitForSingleObject, ResetEvent, SetEvent, UnregisterWaitEx, WT_EXECUTEINWAITTHREAD,
+    WT_EXECUTEONLYONCE, WaitForSingleObject,
+};
+use windows_sys::w;
 
 fn look(poller: &Poller) -> Vec<(Token, Conditions)> {
     let mut events = Events::default();
@@ -158,6 +167,112 @@ fn what_a_wait_takes() {
     drop(registered);
 }
 
+/// How many packets are in the poller's port.
+fn packets(poller: &Poller) -> u32 {
+    type NtQueryIoCompletion =
+        unsafe extern "system" fn(RawHandle, u32, *mut u32, u32, *mut u32) -> NTSTATUS;
+
+    // SAFETY: the library is always loaded.
+    let ntdll = unsafe { GetModuleHandleW(w!("ntdll.dll")) };
+    // SAFETY: the name ends with a zero.
+    let query = unsafe { GetProcAddress(ntdll, c"NtQueryIoCompletion".as_ptr().cast()) };
+    // SAFETY: that is its type.
+    let query: NtQueryIoCompletion = unsafe { std::mem::transmute(query.unwrap()) };
+    let (port, mut count) = (completion_port(poller).as_raw_handle(), 0);
+    // SAFETY: the port is open, and there is room for the answer.
+    assert_eq!(unsafe { query(port, 0, &raw mut count, 4, ptr::null_mut()) }, STATUS_SUCCESS);
+    count
+}
+
+/// A signal that was taken is reported as what is asked for by then.
+#[test]
+fn a_signal_that_comes_before_a_change() {
+    let both = Interest::READABLE | Interest::WRITABLE;
+    let written = (Token(1), Conditions::WRITE);
+    let read_and_written = (Token(1), Conditions::READ | Conditions::WRITE);
+    for (interest, expected) in [(Interest::WRITABLE, written), (both, read_and_written)] {
+        for mode in MODES {
+            let (poller, auto) = (Poller::new().unwrap(), event(false));
+            let registered =
+                poller.register(Waitable::new(&*auto), Token(1), Interest::READABLE, mode).unwrap();
+            assert_eq!(look(&poller), []);
+            set(&auto);
+            while packets(&poller) == 0 {
+                thread::yield_now();
+            }
+            registered.set_interest(interest).unwrap();
+            assert_eq!(wait(&poller), [expected]);
+            assert_eq!(look(&poller), []);
+        }
+    }
+}
+
+/// What nothing can answer takes nothing.
+#[test]
+fn an_interest_that_is_never_answered() {
+    for mode in MODES {
+        let (poller, auto) = (Poller::new().unwrap(), event(false));
+        let waitable = Waitable::new(&*auto);
+        let _registered = poller.register(waitable, Token(1), Interest::PRIORITY, mode).unwrap();
+        set(&auto);
+        assert_eq!(look(&poller), []);
+        // SAFETY: it is open.
+        assert_eq!(unsafe { WaitForSingleObject(auto.as_raw_handle(), 0) }, WAIT_OBJECT_0);
+
+        let mut child = child("child_echo");
+        let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let output = ChildPipe::from(child.stdout.take().unwrap());
+        let interest = Interest::READABLE | Interest::PRIORITY;
+        let output = poller.register(output, Token(2), interest, mode).unwrap();
+        assert_eq!(wait(&poller), [(Token(2), Conditions::READ)]);
+        // Nobody reads it.
+        output.set_interest(Interest::WRITABLE).unwrap();
+        assert_eq!(look(&poller), []);
+        drop(child.stdin.take());
+        child.wait().unwrap();
+    }
+}
+
+/// The thread that waits for the pool's handles may be the one that takes a wait back.
+#[test]
+fn a_removal_by_the_pool() {
+    type Work = Box<dyn FnOnce() + Send>;
+    unsafe extern "system" fn run(work: *mut std::ffi::c_void, _timed_out: bool) {
+        // SAFETY: it is given the box that is its alone.
+        let work = unsafe { Box::from_raw(work.cast::<Work>()) };
+        work();
+    }
+
+    let (poller, watched, trigger) = (Poller::new().unwrap(), event(true), event(true));
+    let waitable = Waitable::new(Arc::clone(&watched));
+    let registered = poller.register(waitable, Token(1), Interest::READABLE, Mode::Level).unwrap();
+    assert_eq!(look(&poller), []);
+    let (sender, receiver) = mpsc::channel();
+    let work: Work = Box::new(move || {
+        drop(registered);
+        sender.send(()).unwrap();
+    });
+    let mut name = ptr::null_mut();
+    // SAFETY: the handle is open until the wait is over, and the box is the callback's.
+    let done = unsafe {
+        RegisterWaitForSingleObject(
+            &raw mut name,
+            trigger.as_raw_handle(),
+            Some(run),
+            Box::into_raw(Box::new(work)).cast_const().cast(),
+            INFINITE,
+            WT_EXECUTEINWAITTHREAD | WT_EXECUTEONLYONCE,
+        )
+    };
+    assert_ne!(done, 0);
+    set(&trigger);
+    receiver.recv_timeout(PATIENCE).expect("the removal returns");
+    set(&watched);
+    assert_eq!(look(&poller), []);
+    // SAFETY: the name is the pool's, and used for the last time.
+    unsafe { UnregisterWaitEx(name, ptr::null_mut()) };
+}
+
 /// Taken back while the event is set, over and over: nothing is reported for what is gone, nothing
 /// is lost for what is there.
 #[test]
@@ -212,6 +327,30 @@ fn what_cannot_be_watched() {
     let (reader, writer) = std::io::pipe().unwrap();
     refused(&Waitable::new(reader), "pipes");
     refused(&Waitable::new(writer), "pipes");
+    let (reader, _writer) = std::io::pipe().unwrap();
+    let synchronous = ChildStdout::from(OwnedHandle::from(reader));
+    refused(&ChildPipe::from(synchronous), "FILE_FLAG_OVERLAPPED");
+    // SAFETY: it makes a part of memory without a name.
+    let section = owned(unsafe {
+        CreateFileMappingW(INVALID_HANDLE_VALUE, ptr::null(), PAGE_READWRITE, 0, 4096, ptr::null())
+    });
+    refused(&Waitable::new(section), "SYNCHRONIZE");
+    let (full, mut restricted) = (event(true), ptr::null_mut());
+    // SAFETY: it is this process's name for itself.
+    let process = unsafe { GetCurrentProcess() };
+    let from = full.as_raw_handle();
+    // SAFETY: the handle is open, and there is room for the other.
+    let done = unsafe {
+        DuplicateHandle(process, from, process, &raw mut restricted, EVENT_MODIFY_STATE, 0, 0)
+    };
+    assert_ne!(done, 0);
+    refused(&Waitable::new(owned(restricted)), "SYNCHRONIZE");
+    // To ask takes nothing.
+    let auto = event(false);
+    set(&auto);
+    let _auto =
+        poller.register(Waitable::new(auto), Token(2), Interest::READABLE, Mode::Level).unwrap();
+    assert_eq!(look(&poller), [(Token(2), Conditions::READ)]);
     let event = Waitable::new(event(true));
     assert_eq!(anypoll::set_nonblocking(&event, true).unwrap_err().kind(), ErrorKind::Unsupported);
 }

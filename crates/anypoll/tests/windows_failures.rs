@@ -362,8 +362,14 @@ fn a_childs_output(backend: Backend) {
         drop(refused);
         expect_full::<()>(Err(error));
         assert_eq!(open_descriptors(), before);
-        let _output = register(output).unwrap();
+        let mut output = register(output).unwrap();
         assert_eq!(wait(&poller), [1]);
         child.wait().unwrap();
+        output.read_to_end(&mut Vec::new()).unwrap();
+        assert_eq!(wait(&poller), [1]);
+        let refused = Refused::new(&POST);
+        expect_full(tokens(&poller, Some(PATIENCE)));
+        drop(refused);
+        assert_eq!(wait(&poller), [1]);
     });
 }

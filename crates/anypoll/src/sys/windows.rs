@@ -7,19 +7,27 @@ use std::io;
 use std::mem;
 use std::os::windows::io::{
     AsHandle as _, AsRawHandle, AsRawSocket, AsSocket, BorrowedHandle, BorrowedSocket,
-    OwnedHandle as Owned, RawSocket,
+    FromRawHandle, OwnedHandle as Owned, RawSocket,
 };
 use std::process::Child;
 use std::ptr;
 
 use windows_sys::Wdk::Foundation::{NtQueryObject, ObjectTypeInformation};
-use windows_sys::Win32::Foundation::{HANDLE, NTSTATUS, STATUS_SUCCESS, UNICODE_STRING};
+use windows_sys::Wdk::Storage::FileSystem::{
+    FILE_SYNCHRONOUS_IO_ALERT, FILE_SYNCHRONOUS_IO_NONALERT, FileModeInformation,
+    NtQueryInformationFile,
+};
+use windows_sys::Win32::Foundation::{
+    HANDLE, NTSTATUS, STATUS_SUCCESS, UNICODE_STRING, WAIT_TIMEOUT,
+};
 use windows_sys::Win32::Networking::WinSock::{
     FIONBIO, SIO_BASE_HANDLE, SIO_BSP_HANDLE, SIO_BSP_HANDLE_POLL, SIO_BSP_HANDLE_SELECT, SOCKET,
     WSAENOTSOCK, WSAIoctl, ioctlsocket,
 };
 use windows_sys::Win32::System::Console::GetNumberOfConsoleInputEvents;
+use windows_sys::Win32::System::IO::IO_STATUS_BLOCK;
 use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleA, GetProcAddress};
+use windows_sys::Win32::System::Threading::{CreateEventW, WaitForMultipleObjects};
 
 use crate::backend::NamedPipe;
 use crate::process::Exit;
@@ -191,7 +199,11 @@ pub(crate) fn duplicate(handle: Handle<'_>) -> io::Result<OwnedHandle> {
             check_waitable(&duplicate)?;
             OwnedHandle::Waitable(duplicate)
         }
-        Handle::Pipe(_) => OwnedHandle::Pipe(duplicate()?),
+        Handle::Pipe(_) => {
+            let duplicate = duplicate()?;
+            check_asynchronous(&duplicate)?;
+            OwnedHandle::Pipe(duplicate)
+        }
         Handle::NamedPipe(pipe) => OwnedHandle::NamedPipe(pipe.share()),
     })
 }
@@ -284,8 +296,54 @@ fn check_waitable(handle: &Owned) -> io::Result<()> {
         "File" | "Device" if unsafe { GetNumberOfConsoleInputEvents(raw, &mut 0) } == 0 => {
             Err(unsupported("on Windows files, pipes and a console's output have no readiness"))
         }
+        _ if !can_be_waited_for(handle)? => Err(unsupported(
+            "no wait takes this handle: it lacks the right SYNCHRONIZE, or is never signalled",
+        )),
         _ => Ok(()),
     }
+}
+
+/// A wait for all of several takes nothing of any while one is not signalled.
+fn can_be_waited_for(handle: &Owned) -> io::Result<bool> {
+    let never = manual_event()?;
+    let both = [handle.as_raw_handle(), never.as_raw_handle()];
+    // SAFETY: both handles are open.
+    Ok(unsafe { WaitForMultipleObjects(2, both.as_ptr(), 1, 0) } == WAIT_TIMEOUT)
+}
+
+/// Refuses a pipe whose reads would block the poller.
+fn check_asynchronous(pipe: &Owned) -> io::Result<()> {
+    const SYNCHRONOUS: u32 = FILE_SYNCHRONOUS_IO_ALERT | FILE_SYNCHRONOUS_IO_NONALERT;
+    let (mut mode, mut status_block) = (0_u32, IO_STATUS_BLOCK::default());
+    // SAFETY: the handle is open, and there is room for what the call writes.
+    let status = unsafe {
+        NtQueryInformationFile(
+            pipe.as_raw_handle(),
+            &raw mut status_block,
+            (&raw mut mode).cast(),
+            size::<u32>(),
+            FileModeInformation,
+        )
+    };
+    match status {
+        STATUS_SUCCESS if mode & SYNCHRONOUS != 0 => Err(unsupported(
+            "a pipe that was not opened with FILE_FLAG_OVERLAPPED, as a child's output is, has no \
+             readiness on Windows",
+        )),
+        STATUS_SUCCESS => Ok(()),
+        status => Err(nt_error(status)),
+    }
+}
+
+/// An event that stays set until somebody resets it.
+pub(crate) fn manual_event() -> io::Result<Owned> {
+    // SAFETY: it makes an event, which has no name.
+    let event = unsafe { CreateEventW(ptr::null(), 1, 0, ptr::null()) };
+    if event.is_null() {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: it has just been made, and nobody else knows of it.
+    Ok(unsafe { Owned::from_raw_handle(event) })
 }
 
 pub(crate) fn nt_error(status: NTSTATUS) -> io::Error {

@@ -46,7 +46,6 @@ use windows_sys::Win32::Foundation::{
 use windows_sys::Win32::System::IO::{
     CreateIoCompletionPort, OVERLAPPED, OVERLAPPED_ENTRY, PostQueuedCompletionStatus,
 };
-use windows_sys::Win32::System::Threading::CreateEventW;
 
 use super::completion::{Completed, Completion, Port as Manners};
 use super::sources::Key;
@@ -232,17 +231,6 @@ impl Manners for Port {
     fn as_kernel(&self) -> BorrowedHandle<'_> {
         self.iocp.0.as_handle()
     }
-}
-
-/// An event that stays set until somebody resets it.
-fn manual_event() -> io::Result<Owned> {
-    // SAFETY: it makes an event, which has no name.
-    let event = unsafe { CreateEventW(ptr::null(), 1, 0, ptr::null()) };
-    if event.is_null() {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: it has just been made, and nobody else knows of it.
-    Ok(unsafe { Owned::from_raw_handle(event) })
 }
 
 /// For the kernel, which counts tenths of microseconds from now on downwards. Rounded up.

@@ -36,7 +36,7 @@ use windows_sys::Win32::System::Pipes::{
 };
 use windows_sys::Win32::System::Threading::{INFINITE, WaitForSingleObject};
 
-use super::{Iocp, KernelCell, PIPE, lock, manual_event, status};
+use super::{Iocp, KernelCell, PIPE, lock, status};
 use crate::backend::completion::Completed;
 use crate::backend::sources::Key;
 use crate::event::Conditions;
@@ -58,7 +58,8 @@ const SKIP_COMPLETION_PORT_ON_SUCCESS: u8 = 1;
 ///   by itself, from a copy of the data, and is reported as done; the next is a would-block until
 ///   it has ended, and returns its error if there was one. Dropping the pipe does not cancel it, but
 ///   the end of the process does.
-/// - A server's end is neither until [`connect`](Self::connect) has come to its end.
+/// - A server's end is neither until [`connect`](Self::connect) has come to its end; one with the right
+///   to write alone is both from the start.
 /// - The other end's going is a hang-up; with the right to write alone only a write notices it.
 ///
 /// The would-blocks are this type's own, and need no `set_nonblocking`. In message mode a read gives a
@@ -443,7 +444,7 @@ impl Pipe {
     fn tie<'a>(&self, tie: &'a mut Option<Tie>) -> io::Result<&'a Tie> {
         if tie.is_none() {
             let handle = self.handle.as_raw_handle();
-            let read_ended = manual_event()?;
+            let read_ended = sys::manual_event()?;
             // SAFETY: the handle is open, and the function is called for our operations alone: the
             // other reads name an event that keeps it out of them.
             let done = unsafe { BindIoCompletionCallback(handle, Some(ended), 0) };
@@ -649,8 +650,8 @@ pub(crate) struct Watch(Arc<Question>);
 
 struct Question {
     iocp: Arc<Iocp>,
-    /// So that what is left of a removed pipe does not keep it open.
-    pipe: Weak<Pipe>,
+    /// So that what is left of a removed pipe neither keeps it open nor begins anything.
+    pipe: Weak<Open>,
     asked: Mutex<Option<Asked>>,
 }
 
@@ -669,11 +670,11 @@ impl fmt::Debug for Question {
 
 impl Watch {
     pub(super) fn new(iocp: &Arc<Iocp>, pipe: &NamedPipe) -> io::Result<Self> {
-        let pipe = pipe.pipe();
-        pipe.tie(&mut lock(&pipe.state).tie)?;
+        let open = &pipe.0;
+        open.0.tie(&mut lock(&open.0.state).tie)?;
         Ok(Self(Arc::new(Question {
             iocp: Arc::clone(iocp),
-            pipe: Arc::downgrade(pipe),
+            pipe: Arc::downgrade(open),
             asked: Mutex::new(None),
         })))
     }
@@ -683,7 +684,8 @@ impl Watch {
         if asked.is_some() {
             return Err(io::ErrorKind::ResourceBusy.into());
         }
-        let pipe = self.0.pipe.upgrade().ok_or(io::ErrorKind::NotFound)?;
+        let open = self.0.pipe.upgrade().ok_or(io::ErrorKind::NotFound)?;
+        let Open(pipe) = &*open;
         let state = &mut *lock(&pipe.state);
         if pipe.look(state, wanted) == Conditions::NONE {
             state.questions.push((wanted, Arc::clone(&self.0)));
@@ -697,8 +699,8 @@ impl Watch {
     /// Not finding it is right: its packet is on the way.
     pub(super) fn cancel(&self) {
         let mut asked = lock(&self.0.asked);
-        let (Some(asked), Some(pipe)) = (&mut *asked, self.0.pipe.upgrade()) else { return };
-        let questions = &mut lock(&pipe.state).questions;
+        let (Some(asked), Some(open)) = (&mut *asked, self.0.pipe.upgrade()) else { return };
+        let questions = &mut lock(&open.0.state).questions;
         if let Some(at) = questions.iter().position(|(_, other)| Arc::ptr_eq(other, &self.0)) {
             questions.swap_remove(at);
             asked.cancelled = true;
@@ -715,9 +717,10 @@ impl Watch {
         // SAFETY: such packets bring a reference that was given away.
         let question = unsafe { Arc::from_raw(pointer.cast_const().cast::<Question>()) };
         let Asked { key, wanted, cancelled } = lock(&question.asked).take().expect("it was asked");
-        let Some(pipe) = question.pipe.upgrade().filter(|_| !cancelled) else {
+        let Some(open) = question.pipe.upgrade().filter(|_| !cancelled) else {
             return Completed::Cancelled(key);
         };
+        let Open(pipe) = &*open;
         match pipe.look(&mut lock(&pipe.state), wanted) {
             Conditions::NONE => Completed::Cancelled(key),
             ready => Completed::Answer(key, ready),

@@ -8,11 +8,13 @@
 //! port forbids. So it is asked by a read of no bytes at all, which ends as soon as there is data or
 //! the end, and sets an event, which is what is waited for.
 
+use std::collections::HashMap;
 use std::ffi::c_void;
+use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::io;
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle as Owned};
 use std::ptr;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
 use windows_sys::Win32::Foundation::{
@@ -22,11 +24,11 @@ use windows_sys::Win32::Foundation::{
 use windows_sys::Win32::Storage::FileSystem::ReadFile;
 use windows_sys::Win32::System::IO::{CancelIoEx, GetOverlappedResult, OVERLAPPED};
 use windows_sys::Win32::System::Threading::{
-    INFINITE, RegisterWaitForSingleObject, ResetEvent, UnregisterWaitEx, WT_EXECUTEINWAITTHREAD,
+    INFINITE, RegisterWaitForSingleObject, UnregisterWaitEx, WT_EXECUTEINWAITTHREAD,
     WT_EXECUTEONLYONCE, WaitForSingleObject,
 };
 
-use super::{Iocp, KernelCell, WAIT, lock, manual_event, status};
+use super::{Iocp, KernelCell, WAIT, lock, status};
 use crate::backend::completion::Completed;
 use crate::backend::sources::Key;
 use crate::event::Conditions;
@@ -43,26 +45,32 @@ struct Shared {
     door: Door,
     read: Option<Read>,
     asked: Mutex<Option<Asked>>,
-    /// The pool's thread has posted the packet.
-    fired: AtomicBool,
 }
 
 #[derive(Debug)]
 struct Asked {
     key: Key,
-    wanted: Interest,
     cancelled: bool,
     /// No packet will come unless we post it.
     ours: bool,
-    /// The pool's name of the wait.
-    registered: Option<Registered>,
+    pooled: Option<Pooled>,
 }
 
+/// A wait of the pool.
 #[derive(Debug)]
-struct Registered(HANDLE);
+struct Pooled {
+    name: HANDLE,
+    /// Which its callback gets.
+    number: usize,
+}
 
 // SAFETY: the pool takes its names from any thread.
-unsafe impl Send for Registered {}
+unsafe impl Send for Pooled {}
+
+type Waits = HashMap<usize, Arc<Shared>, BuildHasherDefault<DefaultHasher>>;
+
+/// What the pool waits for, by numbers. Wine may end a wait after it was taken back.
+static POOL: Mutex<Waits> = Mutex::new(HashMap::with_hasher(BuildHasherDefault::new()));
 
 /// How a packet is made of a signal.
 #[derive(Debug)]
@@ -73,10 +81,7 @@ enum Door {
         associate: NtAssociateWaitCompletionPacket,
         cancel: NtCancelWaitCompletionPacket,
     },
-    Pool {
-        /// Set when the pool has let go of a wait.
-        unregistered: Owned,
-    },
+    Pool,
 }
 
 /// The read of no bytes.
@@ -112,7 +117,7 @@ impl Door {
         // SAFETY: that is its type.
         let cancel = unsafe { sys::ntdll(c"NtCancelWaitCompletionPacket") };
         let (Some(create), Some(associate), Some(cancel)) = (create, associate, cancel) else {
-            return Ok(Self::Pool { unregistered: manual_event()? });
+            return Ok(Self::Pool);
         };
         let mut packet = ptr::null_mut();
         // SAFETY: there is room for the handle.
@@ -137,7 +142,6 @@ impl Wait {
             door: Door::new()?,
             read,
             asked: Mutex::new(None),
-            fired: AtomicBool::new(false),
         })))
     }
 
@@ -147,16 +151,20 @@ impl Wait {
         if asked.is_some() {
             return Err(io::ErrorKind::ResourceBusy.into());
         }
-        let mut new = Asked { key, wanted, cancelled: false, ours: true, registered: None };
-        // With no direction there is nothing to wait for, but for the cancellation.
-        if !wanted.is_empty() {
+        let mut new = Asked { key, cancelled: false, ours: true, pooled: None };
+        let answered = match &shared.read {
+            Some(_) => Interest::READABLE,
+            None => Interest::READABLE | Interest::WRITABLE,
+        };
+        // Else there is nothing to wait for, but for the cancellation.
+        if wanted.intersects(answered) {
             let over = match &shared.read {
                 Some(read) => read.start(handle)?,
                 None => false,
             };
             let target = shared.read.as_ref().map_or(handle, |read| &read.event);
             if let Err(error) = self.wait(target, over, &mut new) {
-                if let Some(read) = &shared.read {
+                if let (Some(read), false) = (&shared.read, over) {
                     read.stop(handle);
                 }
                 return Err(error);
@@ -169,7 +177,6 @@ impl Wait {
     fn wait(&self, target: &Owned, over: bool, asked: &mut Asked) -> io::Result<()> {
         let shared = &*self.0;
         asked.ours = false;
-        shared.fired.store(false, SeqCst);
         if over {
             return self.post();
         }
@@ -196,33 +203,34 @@ impl Wait {
                 drop(unsafe { Arc::from_raw(reference) });
                 Err(sys::nt_error(status))
             }
-            Door::Pool { .. } => {
+            Door::Pool => {
+                static LAST: AtomicUsize = AtomicUsize::new(0);
+
                 // What is there already is reported even to who only looks.
                 // SAFETY: the handle is open.
                 if unsafe { WaitForSingleObject(target.as_raw_handle(), 0) } == WAIT_OBJECT_0 {
                     return self.post();
                 }
-                let reference = Arc::into_raw(Arc::clone(&self.0));
+                let number = LAST.fetch_add(1, SeqCst);
+                lock(&POOL).insert(number, Arc::clone(&self.0));
                 let mut name = ptr::null_mut();
-                // SAFETY: the handle is open, and stays so until the wait is over or unregistered;
-                // the callback gets a reference that is its own.
+                // SAFETY: the handle is open, and stays so until the wait is over or unregistered.
                 let done = unsafe {
                     RegisterWaitForSingleObject(
                         &raw mut name,
                         target.as_raw_handle(),
                         Some(fire),
-                        reference.cast(),
+                        ptr::without_provenance(number),
                         INFINITE,
                         WT_EXECUTEINWAITTHREAD | WT_EXECUTEONLYONCE,
                     )
                 };
                 if done == 0 {
                     let error = io::Error::last_os_error();
-                    // SAFETY: it comes from `Arc::into_raw`, and no callback will have it.
-                    drop(unsafe { Arc::from_raw(reference) });
+                    lock(&POOL).remove(&number);
                     return Err(error);
                 }
-                asked.registered = Some(Registered(name));
+                asked.pooled = Some(Pooled { name, number });
                 Ok(())
             }
         }
@@ -254,33 +262,22 @@ impl Wait {
 
     /// Ends a wait, unless its packet is made already. Returns whether there will be none.
     fn take_back(&self, asked: &mut Asked) -> bool {
-        let taken = match &self.0.door {
+        match &self.0.door {
             // A packet that is in the port stays there. `STATUS_PENDING` is one on its way.
             Door::Kernel { packet, cancel, .. } => {
                 // SAFETY: the packet is open.
-                unsafe { cancel(packet.as_raw_handle(), 0) == STATUS_SUCCESS }
+                let taken = unsafe { cancel(packet.as_raw_handle(), 0) } == STATUS_SUCCESS;
+                if taken {
+                    // SAFETY: the reference that the wait was given, which nothing brings back now.
+                    unsafe { Arc::decrement_strong_count(Arc::as_ptr(&self.0)) };
+                }
+                taken
             }
-            Door::Pool { unregistered } => {
-                // Posted at once, without a wait.
-                let Some(Registered(name)) = asked.registered.take() else { return false };
-                let unregistered = unregistered.as_raw_handle();
-                // SAFETY: it is open.
-                unsafe { ResetEvent(unregistered) };
-                // Had it wait by itself (`INVALID_HANDLE_VALUE`), then under Wine 8 a callback that
-                // begins just now would run afterwards, or be taken off a list that it is not on.
-                // SAFETY: the name is the pool's, and used for the last time. The event is open.
-                unsafe { UnregisterWaitEx(name, unregistered) };
-                // SAFETY: it is open. The callback, if it runs, takes none of our locks, so it ends;
-                // after this it does not run any more.
-                unsafe { WaitForSingleObject(unregistered, INFINITE) };
-                !self.0.fired.load(SeqCst)
+            Door::Pool => {
+                let taken = asked.pooled.take_if(|wait| lock(&POOL).remove(&wait.number).is_some());
+                taken.map(Pooled::unregister).is_some()
             }
-        };
-        if taken {
-            // SAFETY: the reference that the wait was given, which nothing will bring back now.
-            unsafe { Arc::decrement_strong_count(Arc::as_ptr(&self.0)) };
         }
-        taken
     }
 
     /// # Safety
@@ -290,20 +287,17 @@ impl Wait {
     pub(super) unsafe fn complete(pointer: *mut OVERLAPPED) -> Completed {
         // SAFETY: such packets bring a reference that was given away.
         let shared = unsafe { Arc::from_raw(pointer.cast_const().cast::<Shared>()) };
-        let Asked { key, wanted, cancelled, registered, .. } =
+        let Asked { key, cancelled, pooled, .. } =
             lock(&shared.asked).take().expect("it was asked");
-        if let Some(Registered(name)) = registered {
-            // SAFETY: the name is the pool's, and used for the last time. The callback has posted,
-            // so that it has nothing more to do here.
-            unsafe { UnregisterWaitEx(name, ptr::null_mut()) };
+        if let Some(wait) = pooled {
+            wait.unregister();
         }
         if cancelled {
             return Completed::Cancelled(key);
         }
         let Some(read) = &shared.read else {
-            // A handle has no directions, so it is ready in whichever was asked for.
-            let both = Conditions::READ | Conditions::WRITE;
-            return Completed::Answer(key, Conditions::of(wanted).intersection(both));
+            // A handle has no directions, so it is ready in whichever is asked for.
+            return Completed::Answer(key, Conditions::READ | Conditions::WRITE);
         };
         match read.answer() {
             Some(conditions) => Completed::Answer(key, conditions),
@@ -312,21 +306,28 @@ impl Wait {
     }
 }
 
-/// The pool's callback. Its reference goes on to the packet.
-unsafe extern "system" fn fire(context: *mut c_void, _timed_out: bool) {
-    // SAFETY: `wait` has given it a reference.
-    let shared = unsafe { &*context.cast_const().cast::<Shared>() };
-    let iocp = Arc::clone(&shared.iocp);
-    shared.fired.store(true, SeqCst);
-    // Fails only without memory in the kernel; then this is never over, and leaks.
-    let _ = iocp.post(WAIT, context.cast());
+impl Pooled {
+    /// Outlasts nothing: that would wait for whatever else its thread runs.
+    fn unregister(self) {
+        // SAFETY: the name is the pool's, and used for the last time.
+        unsafe { UnregisterWaitEx(self.name, ptr::null_mut()) };
+    }
+}
+
+/// The pool's callback.
+unsafe extern "system" fn fire(number: *mut c_void, _timed_out: bool) {
+    let shared = lock(&POOL).remove(&number.addr());
+    if let Some(shared) = shared {
+        // Fails only without memory in the kernel; then this is never over, and leaks.
+        let _ = Wait(shared).post();
+    }
 }
 
 impl Read {
     fn new() -> io::Result<Self> {
         Ok(Self {
             overlapped: KernelCell::new(OVERLAPPED::default()),
-            event: manual_event()?,
+            event: sys::manual_event()?,
             ended: AtomicBool::new(false),
         })
     }
