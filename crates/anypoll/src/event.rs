@@ -284,15 +284,17 @@ impl Event {
         self.0.conditions()
     }
 
-    /// A read, accept or receive would not block: there is data, the end, or an error to fetch.
+    /// A read, accept or receive would not block: there is data, the end, or an error to fetch, which
+    /// is told in a direction that was not asked for, too.
     #[inline]
     #[must_use]
     pub fn is_readable(&self) -> bool {
         self.conditions().intersects(Self::READABLE)
     }
 
-    /// A write or send would not block: there is room, or an error to fetch. (A blocking object
-    /// takes what there is room for, and then the write waits with the rest.)
+    /// A write or send would not block: there is room, or an error to fetch, which is told in a
+    /// direction that was not asked for, too. (A blocking object takes what there is room for, and
+    /// then the write waits with the rest.)
     #[inline]
     #[must_use]
     pub fn is_writable(&self) -> bool {

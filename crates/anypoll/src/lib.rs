@@ -231,7 +231,7 @@
 //! - `net`: the module of that name, what std's sockets lack (over socket2).
 //! - `tracing`: tells each registration, change and wait by [tracing] at level `TRACE`, and at `WARN`
 //!   a token that 1,000 waits in a row have reported, as one does whose readiness nobody uses up.
-//!   Wakes are not told: a signal handler may make them.
+//!   Wakes and interrupts are not told: a signal handler may make them.
 //!
 //! [tracing]: https://docs.rs/tracing
 //!
@@ -313,9 +313,10 @@ pub use waker::Waker;
 /// For what std cannot do itself: `ChildStdin` and its kin, `io::pipe`, files, standard input.
 ///
 /// The flag belongs to the open file, not to the descriptor: whoever shares it sees the change
-/// (`O_NONBLOCK` in [open(2)]). On a terminal that means the shell and every other program that
-/// runs there, so set it back before exit. Windows has such a flag for sockets alone; all else is
-/// [`Unsupported`](std::io::ErrorKind::Unsupported) there.
+/// (`O_NONBLOCK` in [open(2)]). On a terminal that means one's own standard output, where `println!`
+/// then panics when there is no room, the shell, and every other program that runs there, so prefer
+/// [`Mode::Level`] and leave it blocking, or set it back before exit. Windows has such a flag for
+/// sockets alone; all else is [`Unsupported`](std::io::ErrorKind::Unsupported) there.
 ///
 /// ```
 /// # #[cfg(unix)] {

@@ -211,7 +211,8 @@ impl Poller {
     ///
     /// `None` where the backend has none, or one that would not tell the truth (poll(2), event ports,
     /// Windows, WASI). From the first call on, each wake makes a
-    /// system call unless one is on its way already.
+    /// system call unless one is on its way already. It may be readable once more after all was taken:
+    /// look with a timeout of zero.
     #[must_use]
     pub fn descriptor(&self) -> Option<Handle<'_>> {
         let descriptor = of_either!(self.selector(), selector => selector.descriptor())?;
@@ -260,6 +261,9 @@ impl Poller {
     }
 
     /// Changes the token, interest and mode of an object, and re-arms it.
+    ///
+    /// A [`Registered`] does not learn of it: its next
+    /// [`set_interest`](Registered::set_interest) is with its own token and mode again.
     ///
     /// # Errors
     ///
@@ -324,7 +328,8 @@ impl Poller {
     /// Like [`wait_append`](Self::wait_append), but shows each event to `keep`, which may put another
     /// in its place. Those for which it returns `false` are left out, and a wait that brought nothing
     /// else goes on: when its time is up, with some looks at what had no room beside them. So `keep`
-    /// has to see to it that they do not come again and again.
+    /// has to see to it that they do not come again and again. If it panics, what it was not shown is
+    /// in `events` all the same.
     ///
     /// For whoever gives registrations tokens of their own, and knows which of them are out of date.
     ///
@@ -378,10 +383,9 @@ impl Poller {
     /// [`wait_append`](Self::wait_append) or [`wait_retain`](Self::wait_retain)) return with what it
     /// has, which may be nothing: one that runs, or else the next. Several calls before one is seen
     /// count as one, so to end all waits, let each thread that comes out of one interrupt again
-    /// ([an example](crate#several-threads)).
+    /// ([an example](crate#several-threads)). As [`Waker::wake`], it may be called by a signal handler.
     #[doc(alias = "notify")]
     pub fn interrupt(&self) {
-        trace!("interrupt");
         self.readiness().interrupt(self.kernel());
     }
 

@@ -514,7 +514,7 @@ impl<E: Record> Readiness<E> {
 fn no_room() -> io::Error {
     io::Error::new(
         io::ErrorKind::InvalidInput,
-        "the Events have no room left: clear them, or give them a capacity by `reserve`",
+        "the Events have no room: give them a capacity, by `reserve`; to append, clear them",
     )
 }
 

@@ -26,10 +26,13 @@ use crate::trace::trace;
 /// [`get_ref`](Self::get_ref) reaches it, and it lends its descriptor, so another poller, rustix or
 /// `socket2::SockRef` take a registration as they take the object. Where the object has them, `Read`
 /// and `Write` are here too, for `Registered<S>` and for `&Registered<S>`. Two halves of one connection
-/// share an `Arc<Registered<S>>`. `Box<Registered<dyn Source>>` holds any kind.
+/// share an `Arc<Registered<S>>` (std has no `Read` for an `Arc<S>`, so a `Registered<Arc<S>>` reads by
+/// [`try_io`](Self::try_io) alone). `Box<Registered<dyn Source>>` holds any kind.
 ///
 /// So protocol crates that ask for `Read` and `Write` (rustls' `StreamOwned`, tungstenite's `WebSocket`)
-/// take it as it is. When they say `WouldBlock`, the object did: wait, and call again.
+/// take it as it is. When they say `WouldBlock`, the object did: wait, and call again. It may have been
+/// a write, in a call that reads, too; and what they have read ahead causes no event. So ask for both
+/// directions, in [`Mode::Edge`], and call until they say it.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -50,7 +53,8 @@ use crate::trace::trace;
 ///
 /// let poller = Poller::new()?;
 /// let (stream, _) = net::accept(&listener)?;
-/// let stream = poller.register(stream, Token(0), Interest::READABLE, Mode::Edge)?;
+/// let both = Interest::READABLE | Interest::WRITABLE;
+/// let stream = poller.register(stream, Token(0), both, Mode::Edge)?;
 /// let mut events = Events::default();
 /// let mut handshake = tungstenite::accept(stream);
 /// let mut socket = loop {

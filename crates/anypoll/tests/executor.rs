@@ -26,26 +26,32 @@ on_every_backend! {
     it_ends_with_its_tasks
 }
 
-/// Serves until the test ends, and returns a client.
-fn served(backend: Backend, idle: Duration) -> impl Fn() -> TcpStream {
+/// A listener, and what makes a client of it.
+fn listen() -> (TcpListener, impl Fn() -> TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
+    let connect = move || {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream
+    };
+    (listener, connect)
+}
+
+/// Serves until the test ends.
+fn begin(backend: Backend, listener: TcpListener, idle: Duration) {
     thread::spawn(move || {
         let executor = Executor::new(poller(backend));
         executor.spawn(serve(executor.clone(), listener, idle));
         executor.run().unwrap();
     });
-    move || {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        stream
-    }
 }
 
 fn many_clients_at_once(backend: Backend) {
     const LARGE: usize = 1 << 20;
-    let connect = served(backend, Duration::from_secs(60));
+    let (listener, connect) = listen();
+    begin(backend, listener, Duration::from_secs(60));
     let silent = connect();
     thread::scope(|scope| {
         for client in 0..20 {
@@ -69,10 +75,12 @@ fn many_clients_at_once(backend: Backend) {
 
 fn an_idle_connection_is_closed(backend: Backend) {
     let idle = Duration::from_millis(50);
-    let connect = served(backend, idle);
+    let (listener, connect) = listen();
     let (mut first, mut second) = (connect(), connect());
-    let start = Instant::now();
+    // Sent before it can be idle.
     first.write_all(b"x").unwrap();
+    let start = Instant::now();
+    begin(backend, listener, idle);
     let mut received = Vec::new();
     first.read_to_end(&mut received).unwrap();
     assert_eq!(received, b"x");

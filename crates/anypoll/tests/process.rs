@@ -48,12 +48,13 @@ mod on_linux {
     use std::os::fd::{AsFd, AsRawFd};
     use std::os::unix::net::UnixStream;
     use std::thread;
+    use std::time::Instant;
 
     use anypoll::process::Exit;
     use anypoll::{Backend, Interest, Mode, Token};
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-    use super::support::{alone, poller, wait_for};
+    use super::support::{PATIENCE, alone, poller, wait_for};
     use super::{child, every_way, seen_when_it_comes};
 
     /// As in a container that answers `ENOSYS`, or before Linux 5.3.
@@ -106,6 +107,12 @@ mod on_linux {
                 let exit = Exit::of(&mut child);
                 let error = exit.as_ref().err().and_then(io::Error::raw_os_error);
                 assert_eq!(error, (free < 3).then_some(libc::EMFILE), "{free} are free");
+                let start = Instant::now();
+                // What a failed one has taken comes back while the child lives.
+                while exit.is_err() && iter::from_fn(another).collect::<Vec<_>>().len() < free {
+                    assert!(start.elapsed() < PATIENCE, "{free} were free");
+                    thread::yield_now();
+                }
                 drop((taken, child.stdin.take()));
                 child.wait().unwrap();
             }

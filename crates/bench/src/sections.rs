@@ -256,7 +256,7 @@ fn several_threads(divisor: usize) -> Section {
 }
 
 pub(crate) const REGISTERING: &str = "libev never tells the kernel that an object is not watched any \
-    more, and makes half of the calls. The others make the same two.";
+    more, and makes half of the calls; libuv makes more than two.";
 
 fn registration(limit: usize) -> Section {
     let count = 2 * longest(limit);

@@ -97,9 +97,9 @@ fn flags(interest: Interest, mode: Mode) -> EventFlags {
     EventFlags::from_bits_retain(Conditions::of(interest).bits()) | how
 }
 
-/// The kernel asks first whether the object can be watched at all.
+/// The kernel asks first whether the object can be watched at all (`EINVAL`: its own descriptor).
 fn not_there(errno: Errno) -> Errno {
-    if errno == Errno::PERM { Errno::NOENT } else { errno }
+    if matches!(errno, Errno::PERM | Errno::INVAL) { Errno::NOENT } else { errno }
 }
 
 impl Selector for Epoll {

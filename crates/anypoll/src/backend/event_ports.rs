@@ -126,6 +126,7 @@ impl Manners for Port {
             }
         }
         let mut asked = self.lock();
+        let mut meant_nothing = false;
         for event in &batch[..sys::fit(count)] {
             // SAFETY: so many were written, or only the first, above: zero is valid for each of its
             // numbers and its pointer.
@@ -142,8 +143,14 @@ impl Manners for Port {
                     completions.extend(asked.answer(number, conditions));
                 }
             }
+            meant_nothing = completions.is_empty();
         }
         asked.take_late(completions, limit);
+        if completions.is_empty() && meant_nothing {
+            // It may have had the room of what means something.
+            drop(asked);
+            return self.dequeue(completions, limit, Timeout::ZERO);
+        }
         Ok(())
     }
 

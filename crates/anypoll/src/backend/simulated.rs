@@ -137,7 +137,7 @@ impl Manners for Port {
         let room = &mut batch[..limit.min(64)];
         let (batch, _) = epoll::wait(&self.epoll, room, timeout.as_ref())?;
         let mut state = self.lock();
-        for record in batch {
+        for record in &*batch {
             #[allow(clippy::cast_possible_truncation, reason = "it was made of this type")]
             match record.data.u64() as usize {
                 NOTICE => completions.push(Completed::Notice),
@@ -148,6 +148,11 @@ impl Manners for Port {
                     completions.extend(state.asked.answer(number, bits));
                 }
             }
+        }
+        if completions.is_empty() && !batch.is_empty() && !state.asked.has_late() {
+            // What meant nothing may have had the room of what does.
+            drop(state);
+            return self.dequeue(completions, limit, Timeout::ZERO);
         }
         if completions.is_empty() {
             state.take_late(completions, limit);

@@ -38,28 +38,33 @@ pub(crate) fn exit_of(child: &mut Child) -> io::Result<OwnedFd> {
     thread::Builder::new().name("anypoll-exit".into()).spawn(move || {
         // What it needs to be seen is opened before it sleeps: later there may be no descriptor left.
         let stat = File::open("/proc/thread-self/stat").map_err(|error| error.raw_os_error());
+        let is_refused = out_of_descriptors(&stat).is_some();
         let _ = seen_by.set(stat);
         drop(seen_by);
-        close_after_exit(id, writer);
+        if !is_refused {
+            close_after_exit(id, writer);
+        }
     })?;
     // Once it sleeps in its call, that is for this child. Before, the child could be waited for, and
     // its number be given to another.
-    match stat.wait() {
-        Ok(stat) => {
-            for _ in 0..LOOKS {
-                if is_asleep(stat) {
-                    break;
-                }
-                thread::yield_now();
+    let stat = stat.wait();
+    if let Some(code) = out_of_descriptors(stat) {
+        return Err(io::Error::from_raw_os_error(code));
+    }
+    // Else there is nothing to look at: see the documentation of `process::Exit`.
+    if let Ok(stat) = stat {
+        for _ in 0..LOOKS {
+            if is_asleep(stat) {
+                break;
             }
+            thread::yield_now();
         }
-        Err(Some(full @ (libc::EMFILE | libc::ENFILE))) => {
-            return Err(io::Error::from_raw_os_error(*full));
-        }
-        // There is nothing to look at: see the documentation of `process::Exit`.
-        Err(_) => {}
     }
     Ok(reader.into())
+}
+
+fn out_of_descriptors(opened: &Result<File, Option<i32>>) -> Option<i32> {
+    opened.as_ref().err()?.filter(|code| matches!(*code, libc::EMFILE | libc::ENFILE))
 }
 
 /// Far more than it takes, for a kernel that does not say when a thread sleeps.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
+use std::net::UdpSocket;
 use std::time::Duration;
 
 use anypoll::{Backend, Conditions, Events, Interest, Mode, Poller, Registered, Token};
@@ -23,6 +24,7 @@ on_every_backend! {
     a_small_buffer_loses_nothing
     room_for_one_is_enough
     a_new_interest_is_not_starved
+    a_removal_hides_nothing
     #[cfg(unix)] an_always_ready_file
     #[cfg(unix)] files_that_are_gone_hide_nothing
 }
@@ -52,6 +54,23 @@ fn level_reports_while_it_lasts(backend: Backend) {
         }
         assert_eq!(empty(registered.get_ref()), 4);
         expect_nothing(&poller);
+    }
+}
+
+/// Also where the kernel says something of the removal, and that has the room of an event.
+fn a_removal_hides_nothing(backend: Backend) {
+    let poller = poller(backend);
+    let socket = || UdpSocket::bind("127.0.0.1:0").unwrap();
+    let register =
+        |token, interest| poller.register(socket(), Token(token), interest, Mode::Level).unwrap();
+    let _ready: Vec<_> = (0..6).map(|token| register(token, Interest::WRITABLE)).collect();
+    let never = register(9, Interest::READABLE);
+    let mut one = Events::with_capacity(1);
+    poller.wait(&mut one, None).unwrap();
+    drop(never);
+    for look in 0..18 {
+        poller.wait(&mut one, Some(Duration::ZERO)).unwrap();
+        assert_eq!(one.len(), 1, "look {look}");
     }
 }
 

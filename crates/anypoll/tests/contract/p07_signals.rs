@@ -8,7 +8,7 @@ use std::sync::{Once, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anypoll::{Backend, Conditions, Event, Events, Interest, Mode, Token, Waker};
+use anypoll::{Backend, Conditions, Event, Events, Interest, Mode, Poller, Token};
 
 use crate::support::{PATIENCE, expect_nothing, on_every_backend, poller, sleeping};
 
@@ -16,6 +16,7 @@ on_every_backend! {
     a_wait_goes_on_with_the_remaining_time
     nothing_is_lost_under_signals
     the_appending_wait_says_interrupted
+    a_handler_may_interrupt
     a_handler_may_wake
 }
 
@@ -31,7 +32,7 @@ unsafe impl Sync for Thread {}
 struct Target {
     thread: OnceLock<Thread>,
     handled: AtomicUsize,
-    waker: Option<Waker>,
+    act: Option<Box<dyn Fn() + Sync>>,
     errno_lost: AtomicBool,
 }
 
@@ -47,8 +48,8 @@ extern "C" fn handle(_signal: libc::c_int) {
         errno::set_errno(own);
         // Before the wake, so that who sees the wake sees the count.
         target.handled.fetch_add(1, SeqCst);
-        if let Some(waker) = &target.waker {
-            waker.wake();
+        if let Some(act) = &target.act {
+            act();
         }
         if errno::errno() != own {
             target.errno_lost.store(true, SeqCst);
@@ -190,21 +191,32 @@ fn the_appending_wait_says_interrupted(backend: Backend) {
     expect_nothing(&poller);
 }
 
-/// What the handler has counted before its wake is seen after the wait that reports it.
 fn a_handler_may_wake(backend: Backend) {
-    const WAKES: usize = 300;
     let poller = poller(backend);
-    let target = Target { waker: Some(poller.waker(Token(3))), ..Target::default() };
+    let waker = poller.waker(Token(3));
+    each_act_is_seen(&poller, move || waker.wake(), &[Token(3)]);
+}
+
+fn a_handler_may_interrupt(backend: Backend) {
+    let poller = poller(backend);
+    let other = poller.clone();
+    each_act_is_seen(&poller, move || other.interrupt(), &[]);
+}
+
+/// What the handler has counted before its act is seen after the wait that this ends.
+fn each_act_is_seen(poller: &Poller, act: impl Fn() + Sync + 'static, tokens: &[Token]) {
+    const ACTS: usize = 300;
+    let target = Target { act: Some(Box::new(act)), ..Target::default() };
     under_signals(
         &target,
         || {},
         || {
             let mut events = Events::default();
             let mut last = 0;
-            while last < WAKES {
-                // Ends only with an event: a wake that is lost and the last signal's is a hang.
+            while last < ACTS {
+                // Nothing else ends it: an act that is lost and the last signal's is a hang.
                 poller.wait(&mut events, None).unwrap();
-                assert_eq!(events.iter().map(Event::token).collect::<Vec<_>>(), [Token(3)]);
+                assert_eq!(events.iter().map(Event::token).collect::<Vec<_>>(), tokens);
                 last = target.handled.load(SeqCst);
                 assert_ne!(last, 0);
             }
@@ -218,7 +230,8 @@ fn a_handler_may_wake(backend: Backend) {
 fn one_wake_of_a_handler_is_one_event() {
     for &backend in Backend::available() {
         let poller = poller(backend);
-        let target = Target { waker: Some(poller.waker(Token(3))), ..Target::default() };
+        let waker = poller.waker(Token(3));
+        let target = Target { act: Some(Box::new(move || waker.wake())), ..Target::default() };
         install_handler();
         thread::scope(|scope| {
             let waiter = sleeping(scope, || {

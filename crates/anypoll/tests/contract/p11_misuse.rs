@@ -121,6 +121,12 @@ fn not_there(backend: Backend) {
         assert_eq!(kind(object.set_interest(Interest::READABLE)), Some(ErrorKind::NotFound));
         assert_eq!(object.interest(), Interest::NONE);
     }
+    #[cfg(unix)]
+    if let Some(own) = poller.descriptor() {
+        let modify = poller.modify(&own, Token(1), Interest::READABLE, Mode::Level);
+        assert_eq!(kind(modify), Some(ErrorKind::NotFound));
+        assert_eq!(kind(poller.remove(&own)), Some(ErrorKind::NotFound));
+    }
     expect_nothing(&poller);
 }
 

@@ -241,7 +241,7 @@ pub(super) const ROWS: &[Row] = &[
         object: "`Stdin`, a terminal",
         ready: "a key (a line, unless the terminal is raw)",
         end: End::Everything,
-        note: "Read through a `File`, see below. Being non-blocking is shared with the shell.",
+        note: "Read through a `File`, see below. Being non-blocking is shared with the shell, and with one's own output, where `println!` then panics if there is no room.",
         place: Place::OwnProcess,
         run: |site| {
             let (master, terminal) = terminal(libc::O_NOCTTY);
