@@ -32,9 +32,8 @@ pub fn completion_port(poller: &Poller) -> BorrowedHandle<'_> {
 /// It is ready, in every direction that is asked for, while it is signalled. A report takes what a
 /// wait takes: an auto-reset event is reset by it, a semaphore counted down; and so may the end of the
 /// interest, by [`Interest::NONE`](crate::Interest::NONE) or a removal, when the signal comes at the
-/// same time. There are no
-/// would-blocks, so in [`Mode::Edge`](crate::Mode::Edge) it is reported again after
-/// [`rearm`](crate::Registered::rearm) or [`set_interest`](crate::Registered::set_interest).
+/// same time. There are no would-blocks, so in [`Mode::Edge`](crate::Mode::Edge) it is reported again
+/// after [`rearm`](crate::Registered::rearm) or [`set_interest`](crate::Registered::set_interest).
 ///
 /// Registering a mutex is refused with [`Unsupported`](io::ErrorKind::Unsupported), since a wait
 /// would take it for a thread of the system's; so are files and pipes, whose signal says nothing of
@@ -81,8 +80,8 @@ impl<H: AsHandle> Source for &Waitable<H> {}
 /// there is. With nothing there, a read of it is a would-block, since Windows' pipes have no such
 /// mode of their own.
 ///
-/// Without an interest in reading the end is not seen. The other end, `ChildStdin`, cannot be watched: Windows
-/// does not tell when there is room in a pipe.
+/// Without an interest in reading the end is not seen. The other end, `ChildStdin`, cannot be watched:
+/// Windows does not tell when there is room in a pipe.
 ///
 /// ```no_run
 /// use anypoll::os::windows::ChildPipe;

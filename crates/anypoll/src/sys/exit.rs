@@ -51,7 +51,7 @@ pub(crate) fn exit_of(child: &mut Child) -> io::Result<OwnedFd> {
     if let Some(code) = out_of_descriptors(stat) {
         return Err(io::Error::from_raw_os_error(code));
     }
-    // Else there is nothing to look at: see the documentation of `process::Exit`.
+    // After another error there is nothing to look at: see the documentation of `process::Exit`.
     if let Ok(stat) = stat {
         for _ in 0..LOOKS {
             if is_asleep(stat) {
@@ -63,6 +63,7 @@ pub(crate) fn exit_of(child: &mut Child) -> io::Result<OwnedFd> {
     Ok(reader.into())
 }
 
+#[inline]
 fn out_of_descriptors(opened: &Result<File, Option<i32>>) -> Option<i32> {
     opened.as_ref().err()?.filter(|code| matches!(*code, libc::EMFILE | libc::ENFILE))
 }

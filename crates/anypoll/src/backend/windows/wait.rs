@@ -307,7 +307,7 @@ impl Wait {
 }
 
 impl Pooled {
-    /// Outlasts nothing: that would wait for whatever else its thread runs.
+    /// Returns at once: to wait for its end is to wait for whatever else the pool's thread runs.
     fn unregister(self) {
         // SAFETY: the name is the pool's, and used for the last time.
         unsafe { UnregisterWaitEx(self.name, ptr::null_mut()) };
