@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::backend::{self, AddError, Backend, Selected, Selector, of_either};
 use crate::event::{Conditions, Event, Events, Token};
 use crate::interest::{Interest, Mode};
-use crate::readiness::{Deadline, Kernel, OnSignal, Readiness, Repeat, Slot, Timeout};
+use crate::readiness::{Deadline, Kernel, OnSignal, Readiness, Repeat, Timeout};
 use crate::registered::{RegisterError, Registered};
 use crate::source::Source;
 use crate::sync::unpoisoned;
@@ -63,7 +63,8 @@ struct AlwaysReady {
     /// Tells whether the handle still names the object that was registered under it. No duplicate:
     /// closing one would end the process's record locks on a file (`F_SETLK` in fcntl(2)).
     identity: sys::Identity,
-    slot: Slot,
+    /// The index of its slot.
+    slot: usize,
 }
 
 impl Poller {
@@ -451,7 +452,7 @@ impl Poller {
         let mut objects = self.always_ready();
         let at = find(&objects, handle).map_err(|_| said(error))?;
         let object = &mut objects[at];
-        self.readiness().remove(&object.slot);
+        self.readiness().remove(object.slot);
         object.slot = self.always_ready_slot(token, interest, mode);
         Ok(())
     }
@@ -482,7 +483,7 @@ impl Poller {
     fn forget_always_ready(&self, handle: Handle<'_>) -> bool {
         let mut objects = self.always_ready();
         let Ok(at) = find(&objects, handle) else { return false };
-        self.readiness().remove(&objects.remove(at).slot);
+        self.readiness().remove(objects.remove(at).slot);
         true
     }
 
@@ -512,14 +513,14 @@ impl Poller {
         match at {
             Ok(at) => {
                 let old = std::mem::replace(&mut objects[at], object);
-                self.readiness().remove(&old.slot);
+                self.readiness().remove(old.slot);
             }
             Err(at) => objects.insert(at, object),
         }
         Ok(())
     }
 
-    fn always_ready_slot(&self, token: Token, interest: Interest, mode: Mode) -> Slot {
+    fn always_ready_slot(&self, token: Token, interest: Interest, mode: Mode) -> usize {
         let conditions =
             Conditions::of(interest).intersection(Conditions::READ | Conditions::WRITE);
         let repeat = if mode == Mode::Level { Repeat::EachWait } else { Repeat::Never };
@@ -527,7 +528,7 @@ impl Poller {
         if conditions != Conditions::NONE {
             self.readiness().set(&slot, self.kernel());
         }
-        slot
+        slot.index
     }
 }
 

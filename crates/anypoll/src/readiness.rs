@@ -103,14 +103,13 @@ fn first_of(word: usize) -> usize {
 pub(crate) struct Slot {
     /// None: in `state`.
     word: Option<Arc<AtomicUsize>>,
-    index: usize,
+    pub(crate) index: usize,
 }
 
-impl Slot {
-    fn bit(&self) -> usize {
-        let (word, bit) = place(self.index);
-        1 << if word == 0 { bit + FIRST_SLOT } else { bit }
-    }
+/// A slot's bit in its word.
+fn bit(index: usize) -> usize {
+    let (word, bit) = place(index);
+    1 << if word == 0 { bit + FIRST_SLOT } else { bit }
 }
 
 #[derive(Debug)]
@@ -119,13 +118,15 @@ struct Entry<E> {
     each_wait: bool,
     /// Nobody can set it any more: it is free once its bit was collected.
     released: bool,
+    /// If this one is free.
+    next_free: Option<usize>,
 }
 
 #[derive(Debug)]
 struct Slots<E> {
     entries: Vec<Entry<E>>,
     words: Vec<Arc<AtomicUsize>>,
-    free: Vec<usize>,
+    free: Option<usize>,
     /// How many are set in each wait.
     lasting: usize,
     /// Where the next collecting starts.
@@ -147,11 +148,15 @@ impl<E: Copy> Slots<E> {
             if !entry.each_wait {
                 done |= one;
                 if std::mem::take(&mut entry.released) {
-                    self.free.push(index);
+                    self.give_back(index);
                 }
             }
         }
         done
+    }
+
+    fn give_back(&mut self, index: usize) {
+        self.entries[index].next_free = self.free.replace(index);
     }
 }
 
@@ -193,7 +198,7 @@ impl<E: Record> Readiness<E> {
             slots: Mutex::new(Slots {
                 entries: Vec::new(),
                 words: Vec::new(),
-                free: Vec::new(),
+                free: None,
                 lasting: 0,
                 cursor: 0,
             }),
@@ -209,14 +214,12 @@ impl<E: Record> Readiness<E> {
         let mut slots = self.slots();
         let slots = &mut *slots;
         let each_wait = repeat == Repeat::EachWait;
-        let entry = Entry { event, each_wait, released: false };
-        let index = if let Some(index) = slots.free.pop() {
-            slots.entries[index] = entry;
+        let entry = Entry { event, each_wait, released: false, next_free: None };
+        let index = if let Some(index) = slots.free {
+            slots.free = std::mem::replace(&mut slots.entries[index], entry).next_free;
             index
         } else {
             slots.entries.push(entry);
-            // Room for every slot at once, so that giving one up never allocates.
-            slots.free.reserve(slots.entries.len());
             slots.entries.len() - 1
         };
         let (word, _) = place(index);
@@ -229,9 +232,9 @@ impl<E: Record> Readiness<E> {
 
     /// Marks a slot as ready. No lock, no allocation, at most one system call.
     pub(crate) fn set(&self, slot: &Slot, kernel: &dyn Kernel<Event = E>) {
-        let Some(word) = &slot.word else { return self.announce(slot.bit(), kernel) };
+        let Some(word) = &slot.word else { return self.announce(bit(slot.index), kernel) };
         let group = group(place(slot.index).0);
-        let was_set = word.fetch_or(slot.bit(), SeqCst) & slot.bit() != 0;
+        let was_set = word.fetch_or(bit(slot.index), SeqCst) & bit(slot.index) != 0;
         let state = if was_set { self.state.0.load(SeqCst) } else { 0 };
         // Who collects clears the group first: while it stands, this bit is yet to be collected.
         if state & group == 0 {
@@ -245,23 +248,24 @@ impl<E: Record> Readiness<E> {
     /// Gives a slot up. What was set before is still reported.
     pub(crate) fn release(&self, slot: &Slot) {
         let mut slots = self.slots();
-        if self.word(slot).load(Acquire) & slot.bit() == 0 {
-            slots.free.push(slot.index);
+        let word = slot.word.as_deref().unwrap_or(&self.state.0);
+        if word.load(Acquire) & bit(slot.index) == 0 {
+            slots.give_back(slot.index);
         } else {
             slots.entries[slot.index].released = true;
         }
     }
 
     /// Gives a slot up, and takes back what was set.
-    pub(crate) fn remove(&self, slot: &Slot) {
+    pub(crate) fn remove(&self, index: usize) {
         let mut slots = self.slots();
-        self.word(slot).fetch_and(!slot.bit(), AcqRel);
-        slots.lasting -= usize::from(slots.entries[slot.index].each_wait);
-        slots.free.push(slot.index);
-    }
-
-    fn word<'a>(&'a self, slot: &'a Slot) -> &'a AtomicUsize {
-        slot.word.as_deref().unwrap_or(&self.state.0)
+        let word = match place(index).0 {
+            0 => &self.state.0,
+            beyond => &*slots.words[beyond - 1],
+        };
+        word.fetch_and(!bit(index), AcqRel);
+        slots.lasting -= usize::from(slots.entries[index].each_wait);
+        slots.give_back(index);
     }
 
     /// Makes one wait return, this one or the next.
