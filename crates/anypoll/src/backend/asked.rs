@@ -53,9 +53,12 @@ impl Asked {
         key.is_some()
     }
 
-    /// None if it was taken back meanwhile.
-    pub(super) fn answer(&mut self, number: usize, conditions: Conditions) -> Option<Completed> {
-        Some(Completed::Answer(self.keys.remove(&number)?, conditions))
+    /// Nothing if it was taken back meanwhile.
+    pub(super) fn answer(&mut self, number: usize, conditions: Conditions) -> Completed {
+        match self.keys.remove(&number) {
+            Some(key) => Completed::Answer(key, conditions),
+            None => Completed::Nothing,
+        }
     }
 
     pub(super) fn has_late(&self) -> bool {

@@ -69,6 +69,9 @@ pub(crate) enum Completed {
     Answer(Key, Conditions),
     Cancelled(Key),
     Notice,
+    /// It took the room of a completion, and is none.
+    #[allow(dead_code, reason = "Windows' ports bring nothing of the kind")]
+    Nothing,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -179,9 +182,11 @@ impl<P: Port> Completion<P> {
         state.orphans.insert(key, operation);
     }
 
-    /// Whether it ends a question that nobody asks any more.
+    /// Whether it is nothing, or ends a question that nobody asks any more.
     fn is_outdated(state: &mut State<P::Operation>, done: &Completed) -> bool {
-        let (Completed::Answer(key, _) | Completed::Cancelled(key)) = *done else { return false };
+        let (Completed::Answer(key, _) | Completed::Cancelled(key)) = *done else {
+            return matches!(done, Completed::Nothing);
+        };
         let Some(object) = state.sources.get_mut(key) else { return true };
         let wanted = object.arming.wanted();
         !matches!(object.extra.question, Question::Asked(asked) if Some(asked) == wanted)
@@ -191,6 +196,7 @@ impl<P: Port> Completion<P> {
     fn settle(&self, state: &mut State<P::Operation>, done: &Completed) -> Option<Event> {
         let (key, conditions) = match *done {
             Completed::Notice => return Some(Event(Record::notice())),
+            Completed::Nothing => return None,
             Completed::Answer(key, conditions) => (key, conditions),
             Completed::Cancelled(key) => (key, Conditions::NONE),
         };

@@ -126,7 +126,6 @@ impl Manners for Port {
             }
         }
         let mut asked = self.lock();
-        let mut meant_nothing = false;
         for event in &batch[..sys::fit(count)] {
             // SAFETY: so many were written, or only the first, above: zero is valid for each of its
             // numbers and its pointer.
@@ -134,23 +133,17 @@ impl Manners for Port {
             if event.portev_source == 0 {
                 continue;
             }
-            match event.portev_user.addr() {
-                NOTICE => completions.push(Completed::Notice),
-                LATE => {}
+            completions.push(match event.portev_user.addr() {
+                NOTICE => Completed::Notice,
+                LATE => Completed::Nothing,
                 number => {
                     #[allow(clippy::cast_possible_truncation, reason = "poll(2)'s flags")]
                     let conditions = poll::conditions(event.portev_events as i16);
-                    completions.extend(asked.answer(number, conditions));
+                    asked.answer(number, conditions)
                 }
-            }
-            meant_nothing = completions.is_empty();
+            });
         }
         asked.take_late(completions, limit);
-        if completions.is_empty() && meant_nothing {
-            // It may have had the room of what means something.
-            drop(asked);
-            return self.dequeue(completions, limit, Timeout::ZERO);
-        }
         Ok(())
     }
 

@@ -139,22 +139,16 @@ impl Manners for Port {
         let mut state = self.lock();
         for record in &*batch {
             #[allow(clippy::cast_possible_truncation, reason = "it was made of this type")]
-            match record.data.u64() as usize {
-                NOTICE => completions.push(Completed::Notice),
-                LATE => {}
+            completions.push(match record.data.u64() as usize {
+                NOTICE => Completed::Notice,
+                LATE => Completed::Nothing,
                 number => {
                     let flags = record.flags;
-                    let bits = Conditions::from_bits(flags.bits());
-                    completions.extend(state.asked.answer(number, bits));
+                    state.asked.answer(number, Conditions::from_bits(flags.bits()))
                 }
-            }
+            });
         }
-        if completions.is_empty() && !batch.is_empty() && !state.asked.has_late() {
-            // What meant nothing may have had the room of what does.
-            drop(state);
-            return self.dequeue(completions, limit, Timeout::ZERO);
-        }
-        if completions.is_empty() {
+        if completions.iter().all(|done| matches!(done, Completed::Nothing)) {
             state.take_late(completions, limit);
         } else if state.asked.has_late() {
             state.passed_over += 1;
