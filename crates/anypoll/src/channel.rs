@@ -148,18 +148,12 @@ impl<T> Sender<T> {
     /// [`Disconnected`](TrySendError::Disconnected) if no receiver is left. A message that is sent
     /// just when the last receiver goes is dropped with the channel.
     pub fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
-        let is_disconnected = || self.0.receivers.load(Ordering::Acquire) == 0;
-        if is_disconnected() {
+        if self.0.receivers.load(Ordering::Acquire) == 0 {
             return Err(TrySendError::Disconnected(message));
         }
-        match self.0.push(message) {
-            Ok(()) => {
-                self.0.waker.wake();
-                Ok(())
-            }
-            Err(message) if is_disconnected() => Err(TrySendError::Disconnected(message)),
-            Err(message) => Err(TrySendError::Full(message)),
-        }
+        self.0.push(message).map_err(TrySendError::Full)?;
+        self.0.waker.wake();
+        Ok(())
     }
 }
 

@@ -20,6 +20,12 @@ use crate::readiness;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Token(pub usize);
 
+impl Token {
+    /// The one value that cannot be registered, where there is one (64-bit Linux and Android);
+    /// wakers may have it.
+    pub const RESERVED: Option<Self> = Record::RESERVED;
+}
+
 /// The raw conditions of an event, in poll(2)'s terms: what the kernel said, before
 /// [`Event`]'s methods make sense of it.
 ///

@@ -37,6 +37,7 @@ on_every_backend! {
     a_poll
     a_change_while_a_thread_waits
     a_cancellation
+    a_lost_packet
     a_wake
     waitables
     a_childs_output
@@ -294,6 +295,21 @@ fn a_cancellation(backend: Backend) {
         within_patience(|| drop(poller));
         drop(peer);
         assert_eq!(open_descriptors(), before);
+    });
+}
+
+fn a_lost_packet(backend: Backend) {
+    alone(backend, module_path!(), "a_lost_packet", || {
+        let poller = Poller::new().unwrap();
+        let event = event();
+        let waitable = Waitable::new(&event);
+        let one = poller.register(waitable, Token(1), Interest::READABLE, Mode::Level).unwrap();
+        expect_nothing(&poller);
+        let refused = Refused::new(&POST);
+        drop(one);
+        drop(refused);
+        expect_nothing(&poller);
+        within_patience(|| drop(poller));
     });
 }
 

@@ -2,13 +2,13 @@
 //!
 //! Such a kernel is asked about one object at a time (*submit*) and answers once, as soon as
 //! anything of what was asked holds (*completion*). A question can be taken back (*cancel*), but
-//! that too is over only when its completion arrives, which may still be an answer. So each object
+//! that too may be over only when its completion arrives, which may still be an answer. So each object
 //! has at most one question in flight; what changes meanwhile is asked when that is over:
 //!
 //! ```text
 //!            submit                 cancel
 //!     Idle ----------> Asked(what) ---------> Cancelling
-//!       ^                   | completion           | completion
+//!       ^                   | completion           | completion, if one will come
 //!       +-------------------+----------------------+
 //! ```
 //!
@@ -47,8 +47,9 @@ pub(crate) trait Port: Debug + Send + Sync {
         wanted: Interest,
     ) -> io::Result<()>;
 
-    /// Has the completion come soon, if it is not on its way already.
-    fn cancel(&self, operation: &mut Self::Operation, handle: &OwnedHandle);
+    /// Has the completion come soon, if it is not on its way already, and returns whether it will
+    /// come.
+    fn cancel(&self, operation: &mut Self::Operation, handle: &OwnedHandle) -> bool;
 
     /// Appends at most `limit` completions.
     fn dequeue(
@@ -65,12 +66,12 @@ pub(crate) trait Port: Debug + Send + Sync {
 }
 
 #[derive(Debug)]
+#[allow(dead_code, reason = "not every port has all of them")]
 pub(crate) enum Completed {
     Answer(Key, Conditions),
     Cancelled(Key),
     Notice,
     /// It took the room of a completion, and is none.
-    #[allow(dead_code, reason = "Windows' ports bring nothing of the kind")]
     Nothing,
 }
 
@@ -147,39 +148,43 @@ impl<P: Port> Completion<P> {
             let Some(object) = state.sources.get_mut(key) else { continue };
             let flight = &mut object.extra;
             flight.listed = false;
-            match (flight.question, object.arming.wanted()) {
-                (Question::Idle, Some(wanted)) => {
-                    let operation = &mut flight.operation;
-                    match self.port.submit(operation, &object.duplicate, key, wanted) {
-                        Ok(()) => flight.question = Question::Asked(wanted),
-                        Err(error) => {
-                            result = Err(error);
-                            flight.listed = true;
-                            state.changed.push_back(key);
-                        }
+            let Some(wanted) = object.arming.wanted() else { continue };
+            let (operation, duplicate) = (&mut flight.operation, &object.duplicate);
+            match flight.question {
+                Question::Idle => {}
+                Question::Asked(asked) if !asked.contains(wanted) => {
+                    if self.port.cancel(operation, duplicate) {
+                        flight.question = Question::Cancelling;
+                        continue;
                     }
-                }
-                (Question::Asked(asked), Some(wanted)) if !asked.contains(wanted) => {
-                    self.port.cancel(&mut flight.operation, &object.duplicate);
-                    flight.question = Question::Cancelling;
+                    flight.question = Question::Idle;
                 }
                 // Asked for too much: the answer is filtered. Cancelling: asked again after it.
-                _ => {}
+                _ => continue,
+            }
+            match self.port.submit(operation, duplicate, key, wanted) {
+                Ok(()) => flight.question = Question::Asked(wanted),
+                Err(error) => {
+                    result = Err(error);
+                    flight.listed = true;
+                    state.changed.push_back(key);
+                }
             }
         }
         result
     }
 
     fn discard(&self, state: &mut State<P::Operation>, key: Key) {
-        state.sources.unname(key);
-        let Some(object) = state.sources.take(key) else { return };
+        let Some(object) = state.sources.remove(key) else { return };
         let Flight { mut operation, question, .. } = object.extra;
-        match question {
-            Question::Idle => return,
+        let completion_comes = match question {
+            Question::Idle => false,
             Question::Asked(_) => self.port.cancel(&mut operation, &object.duplicate),
-            Question::Cancelling => {}
+            Question::Cancelling => true,
+        };
+        if completion_comes {
+            state.orphans.insert(key, operation);
         }
-        state.orphans.insert(key, operation);
     }
 
     /// Whether it is nothing, or ends a question that nobody asks any more.

@@ -56,14 +56,6 @@ pub(crate) fn open_exit(id: u32) -> Option<io::Result<OwnedFd>> {
 /// 32-bit systems outside of what a token can be.
 const NOTICE: u64 = 0x5EAF_00D5_EAF0_0D01;
 
-impl Token {
-    /// The value that cannot be registered, where there is one (64-bit Linux and Android); wakers
-    /// may have it.
-    #[allow(clippy::cast_possible_truncation, reason = "on 64-bit systems it fits")]
-    pub const RESERVED: Option<Self> =
-        if usize::BITS == 64 { Some(Self(NOTICE as usize)) } else { None };
-}
-
 /// Once set, `epoll_pwait2` is not called any more: the kernel lacks it (before Linux 5.11), or a
 /// sandbox forbids it. That of Android's applications ends a program for it, up to Android 14.
 pub(crate) static WITHOUT_PWAIT2: AtomicBool = AtomicBool::new(cfg!(target_os = "android"));
@@ -265,6 +257,10 @@ unsafe impl Send for Event {}
 unsafe impl Sync for Event {}
 
 impl KernelRecord for Record {
+    #[allow(clippy::cast_possible_truncation, reason = "on 64-bit systems it fits")]
+    const RESERVED: Option<Token> =
+        if usize::BITS == 64 { Some(Token(NOTICE as usize)) } else { None };
+
     fn new(token: Token, conditions: Conditions) -> Self {
         Self { flags: EventFlags::from_bits_retain(conditions.bits()), data: data(token) }
     }

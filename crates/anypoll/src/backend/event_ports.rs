@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard};
 use rustix::event::port::{self, PollFlags};
 use rustix::io::{FdFlags, fcntl_setfd};
 
-use super::asked::{Asked, LATE, NOTICE, Operation};
+use super::asked::{Asked, NOTICE, Operation};
 use super::completion::{Completed, Completion, Port as Manners};
 use super::poll;
 use super::sources::Key;
@@ -53,11 +53,6 @@ impl Port {
     fn lock(&self) -> MutexGuard<'_, Asked> {
         unpoisoned(self.asked.lock())
     }
-
-    /// It fails when too much is under way already: then whoever waits wakes up anyway.
-    fn send(&self, number: usize) -> bool {
-        port::send(&self.port, 0, ptr::without_provenance_mut(number)).is_ok()
-    }
 }
 
 impl Manners for Port {
@@ -83,14 +78,14 @@ impl Manners for Port {
         })?)
     }
 
-    fn cancel(&self, operation: &mut Operation, fd: &OwnedFd) {
-        let mut asked = self.lock();
-        if asked.cancel(operation) {
-            // SAFETY: it was associated; if the answer is on its way it is not any more, and the
-            // port says so.
+    fn cancel(&self, operation: &mut Operation, fd: &OwnedFd) -> bool {
+        let taken_back = self.lock().cancel(operation).is_some();
+        if taken_back {
+            // SAFETY: it was associated; if the answer is in the port it is not any more, and the port
+            // says so.
             let _ = unsafe { port::dissociate_fd(&self.port, fd.as_raw_fd()) };
-            self.send(LATE);
         }
+        !taken_back
     }
 
     fn dequeue(
@@ -99,9 +94,8 @@ impl Manners for Port {
         limit: usize,
         timeout: Timeout,
     ) -> io::Result<()> {
-        let late = self.lock().has_late();
-        let mut timeout = sys::seconds(if late { Timeout::ZERO } else { timeout })
-            .map(|(tv_sec, tv_nsec)| libc::timespec { tv_sec, tv_nsec });
+        let mut timeout =
+            sys::seconds(timeout).map(|(tv_sec, tv_nsec)| libc::timespec { tv_sec, tv_nsec });
         let mut batch = [const { MaybeUninit::<libc::port_event>::uninit() }; 64];
         // An event of no source, should the kernel write neither it nor how many there are.
         batch[0] = MaybeUninit::zeroed();
@@ -135,7 +129,6 @@ impl Manners for Port {
             }
             completions.push(match event.portev_user.addr() {
                 NOTICE => Completed::Notice,
-                LATE => Completed::Nothing,
                 number => {
                     #[allow(clippy::cast_possible_truncation, reason = "poll(2)'s flags")]
                     let conditions = poll::conditions(event.portev_events as i16);
@@ -143,11 +136,11 @@ impl Manners for Port {
                 }
             });
         }
-        asked.take_late(completions, limit);
         Ok(())
     }
 
     fn notify(&self) -> bool {
-        self.send(NOTICE)
+        // It fails when too much is under way already: then whoever waits wakes up anyway.
+        port::send(&self.port, 0, ptr::without_provenance_mut(NOTICE)).is_ok()
     }
 }

@@ -64,11 +64,6 @@ fn new_kqueue() -> io::Result<OwnedFd> {
     Ok(kqueue)
 }
 
-impl Token {
-    /// The value that cannot be registered: here there is none.
-    pub const RESERVED: Option<Self> = None;
-}
-
 /// `udata` is the token, a number to the kernel and to us.
 #[derive(Clone, Copy)]
 #[repr(transparent)]

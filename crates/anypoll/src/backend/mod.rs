@@ -9,6 +9,9 @@ use crate::sys::Handle;
 
 /// A kernel's own event, made sense of.
 pub(crate) trait KernelRecord: Copy {
+    /// What a registration cannot have, since the notice has it.
+    const RESERVED: Option<Token> = None;
+
     fn new(token: Token, conditions: Conditions) -> Self;
     fn notice() -> Self;
     fn is_notice(&self) -> bool;

@@ -95,9 +95,8 @@ impl Poll {
 
     #[inline]
     fn drop_unused(&self, mut state: MutexGuard<'_, State>, key: Key) {
-        state.sources.unname(key);
         // Closed when this returns.
-        let _removed = state.sources.take(key);
+        let _removed = state.sources.remove(key);
         let settled = self.changed(&mut state);
         while state.settled < settled {
             state = unpoisoned(self.settled.wait(state));

@@ -3,11 +3,6 @@
 use crate::backend::KernelRecord;
 use crate::event::{Conditions, Token};
 
-impl Token {
-    /// The value that cannot be registered: here there is none.
-    pub const RESERVED: Option<Self> = None;
-}
-
 #[derive(Clone, Copy)]
 pub(crate) struct Record {
     token: Token,

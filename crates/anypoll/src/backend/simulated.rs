@@ -1,10 +1,11 @@
 //! A port with AFD's manners over Linux' epoll, so that the contract drives the completion state
 //! machine where the tests run.
 //!
-//! Every submit is answered exactly once. A question that is taken back has its completion held
-//! back until nothing else is left to dequeue, or for a few dequeues: about as late as a kernel can
-//! be.
+//! Every submit is answered at most once. Every second question that is taken back is over then; the
+//! completion of the others is held back until nothing else is left to dequeue, or for a few
+//! dequeues: about as late as a kernel can be.
 
+use std::collections::VecDeque;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
@@ -15,7 +16,7 @@ use rustix::event::{EventfdFlags, Timespec, eventfd};
 use rustix::io::Errno;
 
 use super::AddError;
-use super::asked::{Asked, LATE, NOTICE, Operation};
+use super::asked::{Asked, NOTICE, Operation};
 use super::completion::{Completed, Port as Manners};
 use super::sources::Key;
 use crate::event::Conditions;
@@ -36,15 +37,23 @@ pub(super) struct Port {
 #[derive(Debug)]
 struct State {
     asked: Asked,
+    /// Whose question is taken back and has no completion yet.
+    late: VecDeque<Key>,
+    /// The next that is taken back will be late.
+    is_late: bool,
     /// How many dequeues in a row found something else.
     passed_over: usize,
 }
 
 const MOST_PASSED_OVER: usize = 3;
 
+/// A number that no question has.
+const LATE: usize = usize::MAX;
+
 impl State {
     fn take_late(&mut self, completions: &mut Vec<Completed>, limit: usize) {
-        self.asked.take_late(completions, limit);
+        let due = self.late.len().min(limit - completions.len());
+        completions.extend(self.late.drain(..due).map(Completed::Cancelled));
         self.passed_over = 0;
     }
 }
@@ -58,6 +67,8 @@ impl Port {
             state: Mutex::new(State {
                 // So much that its growing is not taken for an allocation of the state machine.
                 asked: Asked::with_capacity(1024),
+                late: VecDeque::with_capacity(1024),
+                is_late: true,
                 passed_over: 0,
             }),
         };
@@ -111,12 +122,17 @@ impl Manners for Port {
         })?)
     }
 
-    fn cancel(&self, operation: &mut Operation, fd: &OwnedFd) {
+    fn cancel(&self, operation: &mut Operation, fd: &OwnedFd) -> bool {
         let mut state = self.lock();
-        if state.asked.cancel(operation) {
-            let _ = epoll::delete(&self.epoll, fd);
+        let Some(key) = state.asked.cancel(operation) else { return true };
+        let _ = epoll::delete(&self.epoll, fd);
+        let is_late = state.is_late;
+        state.is_late = !is_late;
+        if is_late {
+            state.late.push_back(key);
             signal(&self.late);
         }
+        is_late
     }
 
     fn dequeue(
@@ -130,7 +146,7 @@ impl Manners for Port {
             state.take_late(completions, limit);
             return Ok(());
         }
-        let timeout = sys::seconds(if state.asked.has_late() { Timeout::ZERO } else { timeout })
+        let timeout = sys::seconds(if state.late.is_empty() { timeout } else { Timeout::ZERO })
             .map(|(tv_sec, tv_nsec)| Timespec { tv_sec, tv_nsec });
         drop(state);
         let mut batch = [const { MaybeUninit::<Record>::uninit() }; 64];
@@ -150,7 +166,7 @@ impl Manners for Port {
         }
         if completions.iter().all(|done| matches!(done, Completed::Nothing)) {
             state.take_late(completions, limit);
-        } else if state.asked.has_late() {
+        } else if !state.late.is_empty() {
             state.passed_over += 1;
         }
         Ok(())

@@ -107,16 +107,9 @@ impl<X> Sources<X> {
         renamed
     }
 
-    /// Makes the handle free for another registration; the object stays until it is taken.
-    pub(super) fn unname(&mut self, key: Key) {
-        let Some(handle) = self.get_mut(key).map(|object| object.handle) else { return };
-        if self.by_handle.get(&handle) == Some(&key) {
-            self.by_handle.remove(&handle);
-        }
-    }
-
-    pub(super) fn take(&mut self, key: Key) -> Option<Object<X>> {
-        self.get_mut(key)?;
+    pub(super) fn remove(&mut self, key: Key) -> Option<Object<X>> {
+        let handle = self.get_mut(key)?.handle;
+        self.by_handle.remove(&handle);
         self.free.push(key.index);
         self.slots[key.index].take()
     }

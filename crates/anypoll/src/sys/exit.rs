@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, PipeWriter};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::process::Child;
 use std::sync::{Arc, OnceLock};
@@ -10,14 +10,6 @@ use std::thread;
 
 use super::fit;
 use crate::backend;
-use crate::process::Exit;
-
-impl AsFd for Exit {
-    #[inline]
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
 
 #[inline]
 pub(crate) fn exit_of(child: &mut Child) -> io::Result<OwnedFd> {

@@ -5,6 +5,7 @@ use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, RawFd};
 
+use crate::process::Exit;
 use crate::readiness::Timeout;
 use crate::registered::Registered;
 
@@ -20,6 +21,13 @@ pub(crate) fn handle<T: AsFd + ?Sized>(object: &T) -> BorrowedFd<'_> {
 impl<S: AsFd + ?Sized> AsFd for Registered<S> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.get_ref().as_fd()
+    }
+}
+
+impl AsFd for Exit {
+    #[inline]
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

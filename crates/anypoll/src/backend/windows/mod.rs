@@ -165,7 +165,7 @@ impl Manners for Port {
         }
     }
 
-    fn cancel(&self, operation: &mut Operation, handle: &OwnedHandle) {
+    fn cancel(&self, operation: &mut Operation, handle: &OwnedHandle) -> bool {
         match operation {
             Operation::Poll(poll) => poll.cancel(),
             Operation::Wait(wait) => wait.cancel(handle.as_kernel()),
@@ -250,6 +250,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Written by the kernel while something is in flight.
+#[repr(transparent)]
 struct KernelCell<T>(UnsafeCell<T>);
 
 impl<T> KernelCell<T> {

@@ -50,10 +50,18 @@ struct Shared {
 #[derive(Debug)]
 struct Asked {
     key: Key,
-    cancelled: bool,
-    /// No packet will come unless we post it.
-    ours: bool,
-    pooled: Option<Pooled>,
+    by: By,
+}
+
+/// What is to bring the packet.
+#[derive(Debug)]
+enum By {
+    /// Nothing: there is nothing to wait for.
+    Nobody,
+    /// It is in the port.
+    Us,
+    Kernel,
+    Pool(Pooled),
 }
 
 /// A wait of the pool.
@@ -151,34 +159,31 @@ impl Wait {
         if asked.is_some() {
             return Err(io::ErrorKind::ResourceBusy.into());
         }
-        let mut new = Asked { key, cancelled: false, ours: true, pooled: None };
         let answered = match &shared.read {
             Some(_) => Interest::READABLE,
             None => Interest::READABLE | Interest::WRITABLE,
         };
-        // Else there is nothing to wait for, but for the cancellation.
+        let mut by = By::Nobody;
         if wanted.intersects(answered) {
             let over = match &shared.read {
                 Some(read) => read.start(handle)?,
                 None => false,
             };
             let target = shared.read.as_ref().map_or(handle, |read| &read.event);
-            if let Err(error) = self.wait(target, over, &mut new) {
+            by = self.wait(target, over).inspect_err(|_| {
                 if let (Some(read), false) = (&shared.read, over) {
                     read.stop(handle);
                 }
-                return Err(error);
-            }
+            })?;
         }
-        *asked = Some(new);
+        *asked = Some(Asked { key, by });
         Ok(())
     }
 
-    fn wait(&self, target: &Owned, over: bool, asked: &mut Asked) -> io::Result<()> {
-        let shared = &*self.0;
-        asked.ours = false;
+    fn wait(&self, target: &Owned, over: bool) -> io::Result<By> {
+        let shared = &self.0;
         if over {
-            return self.post();
+            return shared.post();
         }
         match &shared.door {
             Door::Kernel { packet, associate, .. } => {
@@ -197,7 +202,7 @@ impl Wait {
                     )
                 };
                 if status == STATUS_SUCCESS {
-                    return Ok(());
+                    return Ok(By::Kernel);
                 }
                 // SAFETY: it comes from `Arc::into_raw`, and no packet will bring it.
                 drop(unsafe { Arc::from_raw(reference) });
@@ -209,7 +214,7 @@ impl Wait {
                 // What is there already is reported even to who only looks.
                 // SAFETY: the handle is open.
                 if unsafe { WaitForSingleObject(target.as_raw_handle(), 0) } == WAIT_OBJECT_0 {
-                    return self.post();
+                    return shared.post();
                 }
                 let number = LAST.fetch_add(1, SeqCst);
                 lock(&POOL).insert(number, Arc::clone(&self.0));
@@ -230,54 +235,41 @@ impl Wait {
                     lock(&POOL).remove(&number);
                     return Err(error);
                 }
-                asked.pooled = Some(Pooled { name, number });
-                Ok(())
+                Ok(By::Pool(Pooled { name, number }))
             }
         }
     }
 
-    /// Gives a reference to a packet.
-    fn post(&self) -> io::Result<()> {
-        let reference = Arc::into_raw(Arc::clone(&self.0));
-        self.0.iocp.post(WAIT, reference.cast()).inspect_err(|_| {
-            // SAFETY: it comes from `Arc::into_raw`, and no packet will bring it.
-            drop(unsafe { Arc::from_raw(reference) });
-        })
-    }
-
-    pub(super) fn cancel(&self, handle: &Owned) {
-        let shared = &*self.0;
+    /// Returns whether its packet is on the way.
+    pub(super) fn cancel(&self, handle: &Owned) -> bool {
+        let shared = &self.0;
         let mut asked = lock(&shared.asked);
-        let Some(asked) = &mut *asked else { return };
-        if let (false, Some(read)) = (asked.ours, &shared.read) {
-            // Its end sets the event, and that brings the packet.
-            return read.cancel(handle);
-        }
-        if asked.ours || self.take_back(asked) {
-            asked.cancelled = true;
-            // Fails only without memory in the kernel; then this is never over, and leaks.
-            let _ = self.post();
-        }
-    }
-
-    /// Ends a wait, unless its packet is made already. Returns whether there will be none.
-    fn take_back(&self, asked: &mut Asked) -> bool {
-        match &self.0.door {
+        let is_taken_back = match (asked.as_ref().map(|asked| &asked.by), &shared.door) {
+            (Some(By::Nobody), _) => true,
             // A packet that is in the port stays there. `STATUS_PENDING` is one on its way.
-            Door::Kernel { packet, cancel, .. } => {
+            (Some(By::Kernel), Door::Kernel { packet, cancel, .. }) => {
                 // SAFETY: the packet is open.
                 let taken = unsafe { cancel(packet.as_raw_handle(), 0) } == STATUS_SUCCESS;
                 if taken {
                     // SAFETY: the reference that the wait was given, which nothing brings back now.
-                    unsafe { Arc::decrement_strong_count(Arc::as_ptr(&self.0)) };
+                    unsafe { Arc::decrement_strong_count(Arc::as_ptr(shared)) };
                 }
                 taken
             }
-            Door::Pool => {
-                let taken = asked.pooled.take_if(|wait| lock(&POOL).remove(&wait.number).is_some());
-                taken.map(Pooled::unregister).is_some()
+            (Some(By::Pool(wait)), _) => lock(&POOL).remove(&wait.number).is_some(),
+            _ => false,
+        };
+        if is_taken_back {
+            let by = asked.take().map(|asked| asked.by);
+            let was_started = !matches!(by, Some(By::Nobody));
+            if let Some(By::Pool(wait)) = by {
+                wait.unregister();
+            }
+            if let (true, Some(read)) = (was_started, &shared.read) {
+                read.stop(handle);
             }
         }
+        !is_taken_back
     }
 
     /// # Safety
@@ -287,13 +279,9 @@ impl Wait {
     pub(super) unsafe fn complete(pointer: *mut OVERLAPPED) -> Completed {
         // SAFETY: such packets bring a reference that was given away.
         let shared = unsafe { Arc::from_raw(pointer.cast_const().cast::<Shared>()) };
-        let Asked { key, cancelled, pooled, .. } =
-            lock(&shared.asked).take().expect("it was asked");
-        if let Some(wait) = pooled {
+        let Asked { key, by } = lock(&shared.asked).take().expect("it was asked");
+        if let By::Pool(wait) = by {
             wait.unregister();
-        }
-        if cancelled {
-            return Completed::Cancelled(key);
         }
         let Some(read) = &shared.read else {
             // A handle has no directions, so it is ready in whichever is asked for.
@@ -303,6 +291,18 @@ impl Wait {
             Some(conditions) => Completed::Answer(key, conditions),
             None => Completed::Cancelled(key),
         }
+    }
+}
+
+impl Shared {
+    /// Gives a reference to a packet.
+    fn post(self: &Arc<Self>) -> io::Result<By> {
+        let reference = Arc::into_raw(Arc::clone(self));
+        let posted = self.iocp.post(WAIT, reference.cast()).inspect_err(|_| {
+            // SAFETY: it comes from `Arc::into_raw`, and no packet will bring it.
+            drop(unsafe { Arc::from_raw(reference) });
+        });
+        posted.map(|()| By::Us)
     }
 }
 
@@ -316,10 +316,10 @@ impl Pooled {
 
 /// The pool's callback.
 unsafe extern "system" fn fire(number: *mut c_void, _timed_out: bool) {
-    let shared = lock(&POOL).remove(&number.addr());
-    if let Some(shared) = shared {
-        // Fails only without memory in the kernel; then this is never over, and leaks.
-        let _ = Wait(shared).post();
+    let mut pool = lock(&POOL);
+    // Posting fails only without memory in the kernel: then it waits for being taken back.
+    if pool.get(&number.addr()).is_some_and(|shared| shared.post().is_ok()) {
+        pool.remove(&number.addr());
     }
 }
 
@@ -361,14 +361,10 @@ impl Read {
         }
     }
 
-    fn cancel(&self, pipe: &Owned) {
-        // SAFETY: the handle is open; the pointer serves only to tell which read is meant.
-        unsafe { CancelIoEx(pipe.as_raw_handle(), self.overlapped.get()) };
-    }
-
     /// Cancels, and outlasts it.
     fn stop(&self, pipe: &Owned) {
-        self.cancel(pipe);
+        // SAFETY: the handle is open; the pointer serves only to tell which read is meant.
+        unsafe { CancelIoEx(pipe.as_raw_handle(), self.overlapped.get()) };
         let mut count = 0;
         // SAFETY: the handle is open, and the structure is that of a read that was started.
         unsafe {
