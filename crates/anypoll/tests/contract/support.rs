@@ -628,6 +628,7 @@ pub(crate) const MODES: [Mode; 3] = [Mode::Level, Mode::Edge, Mode::Oneshot];
 
 /// Waits for what is only hindered by a process that is being started: until its `exec` it has all
 /// of our descriptors open.
+#[track_caller]
 pub(crate) fn eventually(mut holds: impl FnMut() -> bool) {
     let end = std::time::Instant::now() + PATIENCE;
     while !holds() {
