@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 #[cfg(unix)]
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 #[cfg(unix)]
 use std::os::{fd::AsFd, unix::net::UnixStream};
@@ -128,11 +128,14 @@ fn main() -> io::Result<()> {
             let Token(number) = event.token();
             let name = NAMES[number];
             match event.token() {
-                LISTENER => {
-                    let (stream, _) = listener.try_io(Interest::READABLE, net::accept)?;
-                    println!("{name}: a connection");
-                    watch(&poller, &mut readers, TCP, stream)?;
-                }
+                LISTENER => match listener.try_io(Interest::READABLE, net::accept) {
+                    Ok((stream, _)) => {
+                        println!("{name}: a connection");
+                        watch(&poller, &mut readers, TCP, stream)?;
+                    }
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                    Err(error) => return Err(error),
+                },
                 UDP => {
                     let mut buffer = [0; 1500];
                     let receive = |socket: &UdpSocket| socket.recv(&mut buffer);

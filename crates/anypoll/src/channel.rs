@@ -69,8 +69,8 @@ pub fn bounded<T>(capacity: usize, waker: Waker) -> (Sender<T>, Receiver<T>) {
 /// After a [`try_send`](Sender::try_send) that said [`Full`](TrySendError::Full), the token of
 /// `room` is reported as soon as a message was received, and when the last receiver is gone. It may
 /// also be reported although another sender took the room since, or nobody waits for any. With
-/// several threads that wait and send, one of them sees a report: who could send, wakes again for
-/// the next at once.
+/// several threads that wait and send, one of them sees a report: who could send, or saw the end,
+/// wakes `room` again for the next at once.
 ///
 /// # Panics
 ///

@@ -8,7 +8,7 @@ use std::ops::BitOr;
 use std::slice;
 
 use crate::backend::{KernelRecord, Record};
-use crate::interest::Interest;
+use crate::interest::{Interest, fmt_set};
 use crate::readiness;
 
 /// The name under which an object was registered, and by which its events are told apart.
@@ -117,11 +117,10 @@ impl BitOr for Conditions {
 
 impl fmt::Debug for Conditions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set()
-            .entries(
-                Self::NAMES.iter().filter(|(bit, _)| self.intersects(*bit)).map(|(_, name)| name),
-            )
-            .finish()
+        fmt_set(
+            f,
+            Self::NAMES.iter().filter(|(bit, _)| self.intersects(*bit)).map(|(_, name)| *name),
+        )
     }
 }
 
@@ -372,6 +371,10 @@ impl Events {
     ///
     /// A wait refuses a buffer that has room for none with
     /// [`InvalidInput`](std::io::ErrorKind::InvalidInput).
+    ///
+    /// # Panics
+    ///
+    /// If that is more than memory could hold, as with a `Vec`.
     #[must_use]
     pub fn with_capacity(capacity: usize) -> Self {
         Self(Vec::with_capacity(capacity))
@@ -383,13 +386,13 @@ impl Events {
         self.0.capacity()
     }
 
-    /// How many events the last wait brought.
+    /// How many events are in the buffer.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether the last wait brought none.
+    /// Whether no event is in the buffer.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -413,6 +416,10 @@ impl Events {
 
     /// Makes room for `additional` more events than are in the buffer, for
     /// [`Poller::wait_append`](crate::Poller::wait_append).
+    ///
+    /// # Panics
+    ///
+    /// As [`with_capacity`](Self::with_capacity).
     pub fn reserve(&mut self, additional: usize) {
         self.0.reserve(additional);
     }

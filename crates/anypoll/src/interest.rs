@@ -21,8 +21,8 @@ pub struct Interest(u8);
 
 impl Interest {
     /// No direction: only errors and hang-ups. In [`Mode::Level`] those are reported by every wait,
-    /// and no interest silences them; what pauses an object for long ends the registration or
-    /// is [`Oneshot`](Mode::Oneshot).
+    /// and no interest silences them: to pause an object for long, end its registration, or have it
+    /// in [`Oneshot`](Mode::Oneshot).
     pub const NONE: Self = Self(0);
     /// A read, an accept or a receive would not block.
     pub const READABLE: Self = Self(1);
@@ -94,16 +94,22 @@ impl Sub for Interest {
 
 impl fmt::Debug for Interest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_empty() {
-            return f.write_str("NONE");
-        }
-        let names = Self::NAMES.iter().filter(|(bit, _)| self.contains(*bit));
-        for (i, (_, name)) in names.enumerate() {
-            f.write_str(if i == 0 { "" } else { " | " })?;
-            f.write_str(name)?;
-        }
-        Ok(())
+        fmt_set(f, Self::NAMES.iter().filter(|(bit, _)| self.contains(*bit)).map(|(_, name)| *name))
     }
+}
+
+/// Writes what is in a set.
+pub(crate) fn fmt_set(
+    f: &mut fmt::Formatter<'_>,
+    names: impl Iterator<Item = &'static str>,
+) -> fmt::Result {
+    let mut any = false;
+    for name in names {
+        f.write_str(if any { " | " } else { "" })?;
+        f.write_str(name)?;
+        any = true;
+    }
+    if any { Ok(()) } else { f.write_str("NONE") }
 }
 
 /// When a readiness that is there is reported.
@@ -125,11 +131,14 @@ pub enum Mode {
     /// always ready (a regular file) is reported once, so read it to its end.
     ///
     /// **The object must be non-blocking**, or that last call hangs
-    /// ([`set_nonblocking`](crate::set_nonblocking)).
+    /// ([`set_nonblocking`](crate::set_nonblocking)). Who stops before it, so that a fast peer does not
+    /// hold the others up, comes back by `set_interest` or by an event of its own
+    /// ([`Poller::post`](crate::Poller::post), a wake).
     ///
     /// Where the kernel has no edges (poll(2), Windows, event ports, WASI) the would-block must be
     /// seen by [`Registered`](crate::Registered): through its own `Read` and `Write`, by
-    /// [`try_io`](crate::Registered::try_io), or told to [`rearm`](crate::Registered::rearm).
+    /// [`try_io`](crate::Registered::try_io), or told to [`rearm`](crate::Registered::rearm). To see
+    /// that a program tells all of them, run it over [`Backend::Poll`](crate::Backend::Poll).
     Edge,
     /// Each direction is reported at most once, then not before the next
     /// [`set_interest`](crate::Registered::set_interest). After one report the other direction

@@ -89,9 +89,9 @@
 //!    turn, starving nobody, wakers included. *Edge*: when it becomes ready, and after
 //!    [`set_interest`](Registered::set_interest); any activity on the object may report again, and
 //!    one event may show every direction that is ready then. *Oneshot*: each direction at most once
-//!    per `set_interest`; after one report the other direction may or may not come. In all of them: a
-//!    wait that has wakes, or what is always ready, to report may leave the rest to a later one, since to
-//!    ask the kernel costs more than a wake: every second one does.
+//!    per `set_interest`; after one report the other direction may or may not come. In every mode:
+//!    while there are wakes to report, or what is always ready, only every second wait is sure to ask
+//!    the kernel, since that costs more than a wake; the others may report those alone.
 //! 3. **Nothing is invented.** An object that neither side touches causes no event. A would-block
 //!    in one direction never arms the other.
 //! 4. **Off is off.** Once a removal (a drop, [`into_inner`](Registered::into_inner)) has returned,
@@ -119,7 +119,9 @@
 //!     crossed it, or to tell a [`descriptor`](Poller::descriptor) of what is left.
 //! 11. **Misuse is an error, said clearly**: registering twice is `AlreadyExists`, changing what is
 //!     not there `NotFound`, an unsupported object says which and why. Never a panic (but for a
-//!     channel with room for nothing), never silence.
+//!     buffer or channel larger than memory, and a channel with room for nothing), never silence. (What
+//!     cannot be seen by the poller is said where it is asked for: a blocking object in
+//!     [`Edge`](Mode::Edge), an object that was closed before its registration.)
 //! 12. **The order of dropping never matters**: poller first, sources first, wakers last, during a
 //!     wait, leaked.
 //! 13. **A descriptor tells the truth**: whenever a wait with a timeout of zero would return
@@ -129,7 +131,9 @@
 //! ## Several threads
 //!
 //! Any number may wait on one poller, each with [`Events`] of its own. In [`Mode::Oneshot`] an object
-//! is one thread's from its report to the next [`set_interest`](Registered::set_interest):
+//! that asks for one direction is one thread's from its report to the next
+//! [`set_interest`](Registered::set_interest) (of one that asks for both, the other direction may
+//! reach another thread):
 //!
 //! ```
 //! use std::collections::HashMap;
@@ -313,9 +317,9 @@ pub use waker::Waker;
 /// For what std cannot do itself: `ChildStdin` and its kin, `io::pipe`, files, standard input.
 ///
 /// The flag belongs to the open file, not to the descriptor: whoever shares it sees the change
-/// (`O_NONBLOCK` in [open(2)]). On a terminal that means one's own standard output, where `println!`
-/// then panics when there is no room, the shell, and every other program that runs there, so prefer
-/// [`Mode::Level`] and leave it blocking, or set it back before exit. Windows has such a flag for
+/// (`O_NONBLOCK` in [open(2)]). A terminal's is shared by one's own standard output (where `println!`
+/// then panics when there is no room), the shell and every other program that runs there: prefer
+/// [`Mode::Level`] with a terminal that blocks, or set it back before exit. Windows has such a flag for
 /// sockets alone; all else is [`Unsupported`](std::io::ErrorKind::Unsupported) there.
 ///
 /// ```

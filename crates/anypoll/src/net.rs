@@ -83,7 +83,8 @@ fn start(socket: Socket, to: &SockAddr) -> io::Result<Socket> {
     }
 }
 
-/// Whether a connection that was started is there: `false` while it is pending.
+/// Whether a connection that was started is there: `false` while it is pending. Once it was `true`,
+/// ask no more: of a connection that has ended since, it is an error.
 ///
 /// # Errors
 ///
@@ -114,12 +115,16 @@ pub fn connected(stream: &(impl Source + ?Sized)) -> io::Result<bool> {
 /// Accepts a connection as a non-blocking, close-on-exec stream, in one system call where there is
 /// `accept4`.
 ///
+/// Of a registered listener, in [`Mode::Edge`](crate::Mode::Edge), accept by
+/// `listener.try_io(Interest::READABLE, net::accept)`, so that its would-block is seen.
+///
 /// # Errors
 ///
 /// Those of [accept(2)]: [`WouldBlock`](io::ErrorKind::WouldBlock) when there is none left. Out of
 /// descriptors (`EMFILE`, `ENFILE`), the connection stays in the queue and the listener readable,
 /// so a loop over [`Mode::Level`](crate::Mode::Level) would spin: set the listener's interest to
-/// [`Interest::NONE`](crate::Interest::NONE) until something was closed.
+/// [`Interest::NONE`](crate::Interest::NONE) until something was closed, or for a while, where others
+/// may hold what is missing.
 ///
 /// ```
 /// use anypoll::net;

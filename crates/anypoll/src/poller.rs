@@ -127,8 +127,9 @@ impl Poller {
     /// - `EBADF`: the descriptor is not open, or only names a file (`O_PATH`; poll(2) takes that one,
     ///   and the first call on it fails).
     /// - `ELOOP`: pollers that watch each other's descriptors in a circle, or too many in a row.
-    /// - The system's: out of memory, or over the limit of watched objects
-    ///   (`/proc/sys/fs/epoll/max_user_watches`).
+    /// - The system's: out of memory, over the limit of watched objects
+    ///   (`/proc/sys/fs/epoll/max_user_watches`), or out of descriptors where the kernel keeps no
+    ///   registrations: there each has a duplicate of its object ([`has_edges`](Self::has_edges)).
     ///
     /// ```
     /// use anypoll::{Events, Interest, Mode, Poller, Token};
@@ -211,9 +212,31 @@ impl Poller {
     /// whenever a wait with a timeout of zero would return something.
     ///
     /// `None` where the backend has none, or one that would not tell the truth (poll(2), event ports,
-    /// Windows, WASI). From the first call on, each wake makes a
-    /// system call unless one is on its way already. It may be readable once more after all was taken:
-    /// look with a timeout of zero.
+    /// Windows, WASI). From the first call on, each wake makes a system call unless one is on its way
+    /// already. [`interrupt`](Self::interrupt) makes it readable, too, and it may be readable once more
+    /// after all was taken: wait with a timeout of zero, and if the other loop has edges, until that
+    /// brings nothing.
+    ///
+    /// What has to own it, as a [`Registered`] that stands beside its poller in one structure, takes a
+    /// duplicate:
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// use anypoll::{Events, Interest, Mode, Poller, Token};
+    ///
+    /// let (inner, outer) = (Poller::new()?, Poller::new()?);
+    /// let descriptor = inner.descriptor().expect("epoll has one").try_clone_to_owned()?;
+    /// let inside = outer.register(descriptor, Token(0), Interest::READABLE, Mode::Level)?;
+    /// inner.waker(Token(1)).wake();
+    ///
+    /// let mut events = Events::default();
+    /// outer.wait(&mut events, None)?;
+    /// assert_eq!(events.get(0).unwrap().token(), inside.token());
+    /// inner.wait(&mut events, Some(std::time::Duration::ZERO))?;
+    /// assert_eq!(events.get(0).unwrap().token(), Token(1));
+    /// # }
+    /// # std::io::Result::Ok(())
+    /// ```
     #[must_use]
     pub fn descriptor(&self) -> Option<Handle<'_>> {
         let descriptor = of_either!(self.selector(), selector => selector.descriptor())?;
@@ -239,9 +262,9 @@ impl Poller {
 /// What [`Registered`] stands on, for those who build a face of their own: a registration is
 /// named by the object's handle. Whoever closes an object without [`remove`](Self::remove) leaves
 /// its registration behind: until the number is registered again, and with epoll, if a duplicate of
-/// the object lives on, until that is closed. What asks for such a number meanwhile may change or
-/// remove what was left behind; wrong events are the worst that comes of it, since a backend that
-/// must remember a handle has a duplicate of its own.
+/// the object lives on, until that is closed. A `modify` or `remove` of another object with that number
+/// may meanwhile act on what was left behind; wrong events are the worst that comes of it, since a
+/// backend that must remember a handle has a duplicate of its own.
 impl Poller {
     /// Like [`register`](Self::register), but the object stays the caller's.
     ///
@@ -283,6 +306,9 @@ impl Poller {
     }
 
     /// Ends the watching of an object.
+    ///
+    /// A [`Registered`] does not learn of it: its `set_interest`, `into_inner` and drop act on whatever
+    /// is registered under the handle by then. So drop it before the object is registered again.
     ///
     /// # Errors
     ///
@@ -328,9 +354,9 @@ impl Poller {
 
     /// Like [`wait_append`](Self::wait_append), but shows each event to `keep`, which may put another
     /// in its place. Those for which it returns `false` are left out, and a wait that brought nothing
-    /// else goes on: when its time is up, with some looks at what had no room beside them. So `keep`
-    /// has to see to it that they do not come again and again. If it panics, what it was not shown is
-    /// in `events` all the same.
+    /// else goes on. When its time is up, it looks a hundred times at most for events that had no room
+    /// beside them. So `keep` has to stop what it leaves out (`modify`, `remove`), or that comes again at
+    /// once. If it panics, what it was not shown is in `events` all the same.
     ///
     /// For whoever gives registrations tokens of their own, and knows which of them are out of date.
     ///
@@ -384,13 +410,15 @@ impl Poller {
     /// [`wait_append`](Self::wait_append) or [`wait_retain`](Self::wait_retain)) return with what it
     /// has, which may be nothing: one that runs, or else the next. Several calls before one is seen
     /// count as one, so to end all waits, let each thread that comes out of one interrupt again
-    /// ([an example](crate#several-threads)). As [`Waker::wake`], it may be called by a signal handler.
+    /// ([an example](crate#several-threads)) and not go back: who waits after its own interrupt may be
+    /// the one to see it. As [`Waker::wake`], it may be called by a signal handler.
     #[doc(alias = "notify")]
     pub fn interrupt(&self) {
         self.readiness().interrupt(self.kernel());
     }
 
-    /// Has a wait report `event`, once; equal ones are not merged.
+    /// Has a wait report `event`, once; equal ones are not merged, and they come in no certain order. A
+    /// removal of the object with its token takes none back, and there is no limit but memory.
     pub fn post(&self, event: Event) {
         let slot = self.readiness().slot(event, Repeat::Never);
         self.readiness().set(&slot, self.kernel());

@@ -15,8 +15,8 @@ use crate::sys::{self, OwnedHandle};
 /// On Linux it is a pidfd ([pidfd_open(2)]), on macOS and the BSDs a kqueue of its own, on Windows
 /// the handle of the process. Where there is none of these (Android, Linux before 5.3, a sandbox
 /// that forbids it, other Unixes) a thread of its own sleeps in [waitid(2)] until the child has exited, also if
-/// the `Exit` was dropped before. Where that is so, call neither `wait` nor `try_wait` before the
-/// exit was reported; on Linux and Android you may if `/proc` is mounted. `SIGCHLD` is left to the program, and
+/// the `Exit` was dropped before. There, call neither `wait` nor `try_wait` before the exit was
+/// reported, unless it is a Linux or Android with `/proc` mounted. `SIGCHLD` is left to the program, and
 /// may be ignored.
 ///
 /// The exit and the ends of the child's outputs come in any order, and a grandchild may hold an
@@ -47,7 +47,7 @@ impl Exit {
     /// The exit of this child, and of no other: a process that got its number later is never
     /// watched.
     ///
-    /// Calls [`Child::try_wait`]. A child that has exited before gives what is ready at once.
+    /// On Unix it calls [`Child::try_wait`]. A child that has exited before gives what is ready at once.
     ///
     /// # Errors
     ///

@@ -20,7 +20,9 @@ use crate::trace::trace;
 /// *starts* later reports the token. Events that were handed out before are the user's to ignore.
 /// So a pointer in a token may be freed, with one waiting thread, before its next wait; with several,
 /// or after a removal by another thread, when every wait that was running at the time of the removal
-/// has returned and its events were looked at. [`Poller::interrupt`] or a wake makes one return.
+/// has returned and its events were looked at. [`Poller::interrupt`] or a wake makes one return: the
+/// caller's own next one, if that is the first to see it. Where that is too much to keep account of,
+/// an index with a generation serves as well.
 ///
 /// There is no `Deref`, and nothing that would let the object be replaced:
 /// [`get_ref`](Self::get_ref) reaches it, and it lends its descriptor, so another poller, rustix or
@@ -30,9 +32,9 @@ use crate::trace::trace;
 /// [`try_io`](Self::try_io) alone). `Box<Registered<dyn Source>>` holds any kind.
 ///
 /// So protocol crates that ask for `Read` and `Write` (rustls' `StreamOwned`, tungstenite's `WebSocket`)
-/// take it as it is. When they say `WouldBlock`, the object did: wait, and call again. It may have been
-/// a write, in a call that reads, too; and what they have read ahead causes no event. So ask for both
-/// directions, in [`Mode::Edge`], and call until they say it.
+/// take it as it is. When they say `WouldBlock`, the object did: wait, and call again. A read may say it
+/// of a write (TLS), and what they have read ahead causes no event. So ask for both directions, in
+/// [`Mode::Edge`], and call until they say it.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -160,8 +162,8 @@ impl<S: Source + ?Sized> Registered<S> {
     ///
     /// # Errors
     ///
-    /// [`Unsupported`](io::ErrorKind::Unsupported) as for [`Poller::register`]; the interest stays
-    /// as it was.
+    /// [`Unsupported`](io::ErrorKind::Unsupported) as for [`Poller::register`];
+    /// [`NotFound`](io::ErrorKind::NotFound) after a [`Poller::remove`]. The interest stays as it was.
     #[doc(alias = "reregister")]
     #[doc(alias = "modify")]
     pub fn set_interest(&self, interest: Interest) -> io::Result<()> {

@@ -14,7 +14,8 @@ pub(crate) mod sealed {
 /// (`TcpStream`, `UnixDatagram`, `ChildStdout`, `io::PipeReader`, `File`, `Stdin`, `OwnedFd`,
 /// `socket2::Socket`, …), on Windows whatever implements `AsSocket`, and what `os::windows` has; and
 /// so are references to it, `Arc`, `Box`, and `BorrowedFd`. A `Child` is none itself: its exit is
-/// ([`process::Exit`](crate::process::Exit)), and so are its `stdout` and `stderr`.
+/// ([`process::Exit`](crate::process::Exit)), and so are its `stdin`, `stdout` and `stderr`. What each
+/// of std's objects wants and tells is in the repository's table, `docs/objects.md`.
 ///
 /// `Stdin` buffers what it has read, and what is in its buffer causes no event: watch its descriptor,
 /// and read that through a `File`.
@@ -42,7 +43,9 @@ pub(crate) mod sealed {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` lends no descriptor that a poller could watch",
     note = "of a `Child`, register its exit (`anypoll::process::Exit`), `stdout` and `stderr`; of a \
-            wrapper such as `BufReader`, what is inside"
+            wrapper such as `BufReader`, what is inside",
+    note = "on Windows, a child's output is wrapped in `anypoll::os::windows::ChildPipe`, any other \
+            handle that can be waited for in `Waitable`"
 )]
 pub trait Source: sealed::Sealed {}
 

@@ -104,7 +104,9 @@ impl<T> Timers<T> {
         self.heap.is_empty()
     }
 
-    /// Adds a timer. A deadline that has passed is due at once.
+    /// Adds a timer. A deadline that has passed is due at once. (`Instant::now() + timeout` panics
+    /// beyond what an `Instant` can say: `checked_add` does not, and what it finds no moment for needs
+    /// no timer.)
     pub fn insert(&mut self, deadline: Instant, value: T) -> Key {
         self.last_id += 1;
         let id = self.last_id;

@@ -15,7 +15,8 @@ pub(crate) struct Number(RawFd);
 
 impl AsFd for Number {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: only ever polled, which does nothing to the object whatever the number names.
+        // SAFETY: it was borrowed from an open descriptor, so it is not -1; it is only ever polled, which
+        // does nothing to the object whatever the number names by now.
         unsafe { BorrowedFd::borrow_raw(self.0) }
     }
 }

@@ -286,8 +286,11 @@ fn check_waitable(handle: &Owned) -> io::Result<()> {
     }
     // SAFETY: it was zeroed and then written by the call; any bits are valid.
     let name = unsafe { &information.assume_init_ref().name };
-    // SAFETY: the call made it point into `information`, which is not touched meanwhile.
-    let name = unsafe { std::slice::from_raw_parts(name.Buffer, usize::from(name.Length / 2)) };
+    let name = match name.Buffer {
+        buffer if buffer.is_null() => &[],
+        // SAFETY: the call made it point into `information`, which is not touched meanwhile.
+        buffer => unsafe { std::slice::from_raw_parts(buffer, usize::from(name.Length / 2)) },
+    };
     let raw = handle.as_raw_handle();
     match String::from_utf16_lossy(name).as_str() {
         "Mutant" => Err(unsupported("a mutex cannot be watched: a wait would take it")),

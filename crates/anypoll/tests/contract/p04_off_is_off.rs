@@ -11,7 +11,7 @@ use anypoll::{Backend, Events, Interest, Mode, Poller, Registered, Source, Token
 
 use crate::support::{
     MODES, PATIENCE, both, eventually, expect_nothing, look, never_blocking, on_every_backend,
-    pipe, poller, stream_pair, subjects, tcp_listener, tcp_pair, wait_for,
+    pipe, poller, sleeping, stream_pair, subjects, tcp_listener, tcp_pair, wait_for,
 };
 
 on_every_backend! {
@@ -295,7 +295,7 @@ fn the_peer_sees_the_end_though_a_thread_sleeps(backend: Backend) {
     let waker = poller.waker(Token(9));
     thread::scope(|scope| {
         // Nothing of what follows is reported, so it sleeps all the time.
-        let sleeper = scope.spawn(|| wait_for(&poller, &[9]));
+        let sleeper = sleeping(scope, || wait_for(&poller, &[9]));
         for mode in MODES {
             for _ in 0..20 {
                 let (ours, mut theirs) = stream_pair();

@@ -76,7 +76,7 @@ fn conditions(events: u32) -> Conditions {
 /// `AFD_POLL_INFO`, for one handle: both question and answer.
 #[repr(C)]
 #[derive(Clone, Copy)]
-struct PollInfo {
+pub(super) struct PollInfo {
     timeout: i64,
     handle_count: u32,
     exclusive: u32,

@@ -269,7 +269,12 @@ impl<T> fmt::Debug for KernelCell<T> {
     }
 }
 
-// SAFETY: what it holds are numbers and handles, which belong to no thread.
-unsafe impl<T> Send for KernelCell<T> {}
+/// Numbers, and handles and pointers that are only given to the kernel: they belong to no thread.
+trait KernelData {}
+impl KernelData for OVERLAPPED {}
+impl KernelData for afd::PollInfo {}
+
+// SAFETY: what it holds belongs to no thread.
+unsafe impl<T: KernelData> Send for KernelCell<T> {}
 // SAFETY: it is reached through a raw pointer alone, and those who use that say why they may.
-unsafe impl<T> Sync for KernelCell<T> {}
+unsafe impl<T: KernelData> Sync for KernelCell<T> {}
