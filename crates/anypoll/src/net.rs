@@ -124,7 +124,8 @@ pub fn connected(stream: &(impl Source + ?Sized)) -> io::Result<bool> {
 /// descriptors (`EMFILE`, `ENFILE`), the connection stays in the queue and the listener readable,
 /// so a loop over [`Mode::Level`](crate::Mode::Level) would spin: set the listener's interest to
 /// [`Interest::NONE`](crate::Interest::NONE) until something was closed, or for a while, where others
-/// may hold what is missing.
+/// may hold what is missing. [`InvalidInput`](io::ErrorKind::InvalidInput) if the peer has no IP address,
+/// since the listener was made of a descriptor that is no TCP socket's.
 ///
 /// ```
 /// use anypoll::net;
@@ -142,7 +143,7 @@ pub fn connected(stream: &(impl Source + ?Sized)) -> io::Result<bool> {
 /// [accept(2)]: https://man7.org/linux/man-pages/man2/accept.2.html
 pub fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
     let (stream, peer) = sys::accept(&SockRef::from(listener))?;
-    let peer = peer.as_socket().ok_or(io::ErrorKind::InvalidData)?;
+    let peer = peer.as_socket().ok_or(io::ErrorKind::InvalidInput)?;
     Ok((stream.into(), peer))
 }
 

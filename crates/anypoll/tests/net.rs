@@ -13,7 +13,7 @@ use std::io::{ErrorKind, Read};
 use std::net::Shutdown;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 #[cfg(unix)]
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 #[cfg(unix)]
 use std::os::unix::{ffi::OsStrExt, net::UnixListener};
 
@@ -196,6 +196,9 @@ fn unix(backend: Backend) {
     listener.set_nonblocking(true).unwrap();
     net::accept_unix(&listener).unwrap();
     assert_eq!(net::accept_unix(&listener).unwrap_err().kind(), ErrorKind::WouldBlock);
+    let _waiting = net::connect_unix(&path).unwrap();
+    let listener = TcpListener::from(OwnedFd::from(listener));
+    assert_eq!(net::accept(&listener).unwrap_err().kind(), ErrorKind::InvalidInput);
     let longer = [path.as_os_str().as_encoded_bytes(), b"\0/more"].concat();
     let cut_short = net::connect_unix(OsStr::from_bytes(&longer)).unwrap_err();
     assert_eq!(cut_short.kind(), ErrorKind::InvalidInput);

@@ -44,7 +44,14 @@
 //! - [`event::Iter`] is an [`ExactSizeIterator`], and listeners too have `try_io`.
 //! - `{:#?}` of an [`event::Event`] shows poll(2)'s conditions under names that are the same
 //!   everywhere.
-//! - A wake is not taken back when its [`Waker`] is dropped: the event still comes.
+//! - A wake is not taken back when its [`Waker`] is dropped: the event still comes, and has its place
+//!   in memory until a poll reports it.
+//! - A [`Waker`] keeps the descriptors of its `Poll`: who watches the `Poll` from another loop takes it
+//!   out there before dropping it, or else a wake is still reported there.
+//! - On Linux a `Poll` has two descriptors from the start, where mio's second one is its waker's.
+//! - On Linux a timeout that is no whole number of milliseconds is given to `epoll_pwait2`. A sandbox
+//!   that ends a program for that call wants `anypoll::os::linux::forbid_epoll_pwait2`, from the
+//!   `anypoll` beside this crate.
 //! - Misuse is told in words, so its errors have the same kind as mio's but no `raw_os_error`. A
 //!   regular file is refused when it is registered (`EPERM`); to change or end what was thus never
 //!   registered is `NotFound`.

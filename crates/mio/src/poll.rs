@@ -31,7 +31,8 @@ use crate::{Events, Interest, Token};
 /// # Ends
 ///
 /// Dropping a source that owns its descriptor ends its watching, if no duplicate of the descriptor
-/// is open; dropping the `Poll` and all clones of its registry ends all of it.
+/// is open; dropping the `Poll`, all clones of its registry and its [`Waker`](crate::Waker) ends all
+/// of it.
 ///
 /// Once [`Registry::deregister`] has returned, no later `poll` reports the token.
 ///

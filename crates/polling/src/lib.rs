@@ -49,6 +49,9 @@
 //!   Without that, modifying another object under the same number may be `Ok` and in vain, where
 //!   polling says `NotFound`; and if a duplicate lives on, waits may spin.
 //! - A poller has two descriptors instead of three.
+//! - A timeout that is no whole number of milliseconds is given to `epoll_pwait2`, where polling has a
+//!   timer's descriptor. A sandbox that ends a program for that call wants
+//!   `anypoll::os::linux::forbid_epoll_pwait2`, from the `anypoll` beside this crate.
 //! - A wait whose [`Events`] are full of older events makes room, where polling fails with
 //!   `EINVAL`.
 //! - Misuse is told in words, so its errors have the same kind as polling's but no `raw_os_error`. A
