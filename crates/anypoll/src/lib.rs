@@ -119,9 +119,9 @@
 //!     crossed it, or to tell a [`descriptor`](Poller::descriptor) of what is left.
 //! 11. **Misuse is an error, said clearly**: registering twice is `AlreadyExists`, changing what is
 //!     not there `NotFound`, an unsupported object says which and why. Never a panic (but for a
-//!     buffer or channel larger than memory, and a channel with room for nothing), never silence. (What
-//!     cannot be seen by the poller is said where it is asked for: a blocking object in
-//!     [`Edge`](Mode::Edge), an object that was closed before its registration.)
+//!     buffer or channel larger than memory, and a channel with room for nothing), never silence (but
+//!     for what a poller does not see: a blocking object in [`Edge`](Mode::Edge), or one of the low level
+//!     that was closed before its removal).
 //! 12. **The order of dropping never matters**: poller first, sources first, wakers last, during a
 //!     wait, leaked.
 //! 13. **A descriptor tells the truth**: whenever a wait with a timeout of zero would return
