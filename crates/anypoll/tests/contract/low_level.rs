@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use anypoll::{AlwaysReadyObject, Backend, Conditions, Event, Events, Interest, Mode, Token};
 
 use crate::support::{
-    PATIENCE, expect_nothing, on_every_backend, pipe, poller, sleeping, wait_for, within_patience,
+    PATIENCE, expect_nothing, look, on_every_backend, pipe, poller, sleeping, wait_for,
+    within_patience,
 };
 
 on_every_backend! {
@@ -90,6 +91,13 @@ fn rearm_by_handle(backend: Backend) {
         poller.rearm(&reader, Interest::READABLE | Interest::WRITABLE).unwrap();
         expect_nothing(&poller);
     }
+    // No direction is none that would have blocked, after an end too.
+    poller.modify(&reader, Token(1), Interest::READABLE, Mode::Edge).unwrap();
+    drop(writer);
+    wait_for(&poller, &[1]);
+    look(&poller);
+    poller.rearm(&reader, Interest::NONE).unwrap();
+    expect_nothing(&poller);
 }
 
 fn appending_keeps_what_is_there(backend: Backend) {
