@@ -135,7 +135,7 @@ fn a_token_that_nobody_serves_is_named_once() {
     assert_eq!(
         warnings(3000, 0),
         ["WARN reported by 1000 waits in a row: if it is not that busy, what Mode::Level reports \
-          is not used up token=0 conditions={\"READ\"}"]
+          is not used up token=0 conditions=READ"]
     );
     assert_eq!(warnings(1998, 999), [""; 0]);
 }
