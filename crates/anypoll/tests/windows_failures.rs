@@ -8,17 +8,16 @@
 mod support;
 
 use std::ffi::c_void;
-use std::fs::OpenOptions;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
 use std::process::{Command, Stdio};
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicPtr, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anypoll::os::windows::{ChildPipe, NamedPipe, Waitable};
+use anypoll::os::windows::{ChildPipe, Waitable};
 use anypoll::{Backend, Events, Interest, Mode, Poller, Token};
 use windows_sys::Win32::Foundation::{
     ERROR_TOO_MANY_OPEN_FILES, NTSTATUS, STATUS_TOO_MANY_OPENED_FILES, SetLastError,
@@ -29,8 +28,7 @@ use windows_sys::Win32::System::Threading::{CreateEventW, SetEvent};
 use windows_sys::w;
 
 use support::{
-    MODES, PATIENCE, alone, eventually, on_every_backend, open_descriptors, sleeping, tcp_pair,
-    within_patience,
+    MODES, PATIENCE, alone, on_every_backend, open_descriptors, sleeping, tcp_pair, within_patience,
 };
 
 on_every_backend! {
@@ -39,8 +37,6 @@ on_every_backend! {
     a_poll
     a_change_while_a_thread_waits
     a_cancellation
-    a_lost_packet
-    a_pipes_lost_packet
     a_wake
     waitables
     a_childs_output
@@ -72,12 +68,8 @@ unsafe extern "C" {
 
 const FULL: i32 = ERROR_TOO_MANY_OPEN_FILES.cast_signed();
 
-/// How often something was refused.
-static REFUSALS: AtomicUsize = AtomicUsize::new(0);
-
 /// Looks at none of its arguments, whatever they are.
 extern "system" fn zero() -> usize {
-    REFUSALS.fetch_add(1, SeqCst);
     // SAFETY: it sets a number of this thread's.
     unsafe { SetLastError(ERROR_TOO_MANY_OPEN_FILES) };
     0
@@ -122,27 +114,11 @@ impl Drop for Refused {
     }
 }
 
-/// Does what ends in a call of another thread's that is refused.
-fn until_refused(run: impl FnOnce()) {
-    let before = REFUSALS.load(SeqCst);
-    run();
-    eventually(|| REFUSALS.load(SeqCst) > before);
-}
-
 fn event() -> OwnedHandle {
     // SAFETY: it makes an event without a name.
     let event = unsafe { CreateEventW(ptr::null(), 1, 0, ptr::null()) };
     // SAFETY: it has just been made.
     unsafe { OwnedHandle::from_raw_handle(event) }
-}
-
-/// Whether it is the kernel that waits and makes the packet.
-fn has_packets() -> bool {
-    // SAFETY: the library is always loaded.
-    let ntdll = unsafe { GetModuleHandleW(w!("ntdll.dll")) };
-    let function = c"NtAssociateWaitCompletionPacket";
-    // SAFETY: the name ends with a zero.
-    unsafe { GetProcAddress(ntdll, function.as_ptr().cast()) }.is_some()
 }
 
 fn set(event: &OwnedHandle) {
@@ -321,58 +297,6 @@ fn a_cancellation(backend: Backend) {
     });
 }
 
-/// Nobody waits for what cannot be told any more.
-fn a_lost_packet(backend: Backend) {
-    alone(backend, module_path!(), "a_lost_packet", || {
-        let round = |is_signalled| {
-            let poller = Poller::new().unwrap();
-            let event = event();
-            let waitable = Waitable::new(&event);
-            let one =
-                poller.register(&waitable, Token(1), Interest::READABLE, Mode::Level).unwrap();
-            expect_nothing(&poller);
-            let refused = Refused::new(&POST);
-            if is_signalled && !has_packets() {
-                until_refused(|| set(&event));
-            }
-            drop(one);
-            drop(refused);
-            expect_nothing(&poller);
-            within_patience(|| drop(poller));
-            drop(event);
-            open_descriptors()
-        };
-        // The first makes the pool's thread.
-        round(true);
-        assert_eq!(round(false), round(true));
-    });
-}
-
-/// Nor for the answer of a pipe.
-fn a_pipes_lost_packet(backend: Backend) {
-    alone(backend, module_path!(), "a_pipes_lost_packet", || {
-        let name = format!(r"\\.\pipe\anypoll-lost-{}", std::process::id());
-        let round = || {
-            let poller = Poller::new().unwrap();
-            let pipe = NamedPipe::new(&name).unwrap();
-            let mut client = OpenOptions::new().read(true).write(true).open(&name).unwrap();
-            pipe.connect().unwrap();
-            let pipe = poller.register(pipe, Token(1), Interest::READABLE, Mode::Level).unwrap();
-            expect_nothing(&poller);
-            let refused = Refused::new(&POST);
-            until_refused(|| client.write_all(b"x").unwrap());
-            drop(pipe);
-            drop(refused);
-            expect_nothing(&poller);
-            within_patience(|| drop(poller));
-            drop(client);
-            open_descriptors()
-        };
-        // The first makes the pool's thread.
-        assert_eq!(round(), round());
-    });
-}
-
 /// A wake that cannot be sent to a thread that sleeps is told with the next.
 fn a_wake(backend: Backend) {
     alone(backend, module_path!(), "a_wake", || {
@@ -405,7 +329,13 @@ fn waitables(backend: Backend) {
         assert_eq!(open_descriptors(), before);
 
         let _registered = register().unwrap();
-        if !has_packets() {
+        // SAFETY: the library is always loaded.
+        let ntdll = unsafe { GetModuleHandleW(w!("ntdll.dll")) };
+        let packets = c"NtAssociateWaitCompletionPacket";
+        // SAFETY: the name ends with a zero.
+        let packets = unsafe { GetProcAddress(ntdll, packets.as_ptr().cast()) };
+        // Else it is the kernel that waits and makes the packet.
+        if packets.is_none() {
             let waits = Refused::new(&REGISTER_WAIT);
             expect_full(tokens(&poller, Some(PATIENCE)));
             set(&event);

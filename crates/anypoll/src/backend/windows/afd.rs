@@ -220,11 +220,10 @@ impl Poll {
     }
 
     /// Not finding it is right: its packet is on the way.
-    pub(super) fn cancel(&self) -> bool {
+    pub(super) fn cancel(&self) {
         let Shared { helper, overlapped, .. } = &*self.0;
         // SAFETY: the helper is open; the pointer serves only to tell which poll is meant.
         unsafe { CancelIoEx(helper.as_raw_handle(), overlapped.get()) };
-        true
     }
 
     /// # Safety

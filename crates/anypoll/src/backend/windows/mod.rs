@@ -171,6 +171,7 @@ impl Manners for Port {
             Operation::Wait(wait) => wait.cancel(handle.as_kernel()),
             Operation::NamedPipe(pipe) => pipe.cancel(),
         }
+        true
     }
 
     fn dequeue(

@@ -601,10 +601,8 @@ impl Pipe {
             if self.look(state, wanted) == Conditions::NONE {
                 state.questions.push((wanted, question));
             } else {
-                // Fails only without memory in the kernel. The next may fare better.
-                if question.post().is_err() {
-                    state.questions.push((wanted, question));
-                }
+                // Fails only without memory in the kernel; then this is never over, and leaks.
+                let _ = question.post();
             }
         }
     }
@@ -661,6 +659,7 @@ struct Question {
 struct Asked {
     key: Key,
     wanted: Interest,
+    cancelled: bool,
 }
 
 impl fmt::Debug for Question {
@@ -693,21 +692,21 @@ impl Watch {
         } else {
             self.0.post()?;
         }
-        *asked = Some(Asked { key, wanted });
+        *asked = Some(Asked { key, wanted, cancelled: false });
         Ok(())
     }
 
-    /// Returns whether its packet is on the way.
-    pub(super) fn cancel(&self) -> bool {
+    /// Not finding it is right: its packet is on the way.
+    pub(super) fn cancel(&self) {
         let mut asked = lock(&self.0.asked);
-        let Some(open) = self.0.pipe.upgrade() else { return true };
+        let (Some(asked), Some(open)) = (&mut *asked, self.0.pipe.upgrade()) else { return };
         let questions = &mut lock(&open.0.state).questions;
-        let found = questions.iter().position(|(_, other)| Arc::ptr_eq(other, &self.0));
-        if let Some(at) = found {
+        if let Some(at) = questions.iter().position(|(_, other)| Arc::ptr_eq(other, &self.0)) {
             questions.swap_remove(at);
-            *asked = None;
+            asked.cancelled = true;
+            // Fails only without memory in the kernel; then this is never over, and leaks.
+            let _ = self.0.post();
         }
-        found.is_none()
     }
 
     /// # Safety
@@ -717,8 +716,8 @@ impl Watch {
     pub(super) unsafe fn complete(pointer: *mut OVERLAPPED) -> Completed {
         // SAFETY: such packets bring a reference that was given away.
         let question = unsafe { Arc::from_raw(pointer.cast_const().cast::<Question>()) };
-        let Asked { key, wanted } = lock(&question.asked).take().expect("it was asked");
-        let Some(open) = question.pipe.upgrade() else {
+        let Asked { key, wanted, cancelled } = lock(&question.asked).take().expect("it was asked");
+        let Some(open) = question.pipe.upgrade().filter(|_| !cancelled) else {
             return Completed::Cancelled(key);
         };
         let Open(pipe) = &*open;

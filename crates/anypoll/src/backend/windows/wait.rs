@@ -50,18 +50,10 @@ struct Shared {
 #[derive(Debug)]
 struct Asked {
     key: Key,
-    by: By,
-}
-
-/// What is to bring the packet.
-#[derive(Debug)]
-enum By {
-    /// Nothing: there is nothing to wait for.
-    Nobody,
-    /// It is in the port.
-    Us,
-    Kernel,
-    Pool(Pooled),
+    cancelled: bool,
+    /// No packet will come unless we post it.
+    ours: bool,
+    pooled: Option<Pooled>,
 }
 
 /// A wait of the pool.
@@ -159,31 +151,34 @@ impl Wait {
         if asked.is_some() {
             return Err(io::ErrorKind::ResourceBusy.into());
         }
+        let mut new = Asked { key, cancelled: false, ours: true, pooled: None };
         let answered = match &shared.read {
             Some(_) => Interest::READABLE,
             None => Interest::READABLE | Interest::WRITABLE,
         };
-        let mut by = By::Nobody;
+        // Else there is nothing to wait for, but for the cancellation.
         if wanted.intersects(answered) {
             let over = match &shared.read {
                 Some(read) => read.start(handle)?,
                 None => false,
             };
             let target = shared.read.as_ref().map_or(handle, |read| &read.event);
-            by = self.wait(target, over).inspect_err(|_| {
+            if let Err(error) = self.wait(target, over, &mut new) {
                 if let (Some(read), false) = (&shared.read, over) {
                     read.stop(handle);
                 }
-            })?;
+                return Err(error);
+            }
         }
-        *asked = Some(Asked { key, by });
+        *asked = Some(new);
         Ok(())
     }
 
-    fn wait(&self, target: &Owned, over: bool) -> io::Result<By> {
-        let shared = &self.0;
+    fn wait(&self, target: &Owned, over: bool, asked: &mut Asked) -> io::Result<()> {
+        let shared = &*self.0;
+        asked.ours = false;
         if over {
-            return shared.post();
+            return self.post();
         }
         match &shared.door {
             Door::Kernel { packet, associate, .. } => {
@@ -202,7 +197,7 @@ impl Wait {
                     )
                 };
                 if status == STATUS_SUCCESS {
-                    return Ok(By::Kernel);
+                    return Ok(());
                 }
                 // SAFETY: it comes from `Arc::into_raw`, and no packet will bring it.
                 drop(unsafe { Arc::from_raw(reference) });
@@ -214,7 +209,7 @@ impl Wait {
                 // What is there already is reported even to who only looks.
                 // SAFETY: the handle is open.
                 if unsafe { WaitForSingleObject(target.as_raw_handle(), 0) } == WAIT_OBJECT_0 {
-                    return shared.post();
+                    return self.post();
                 }
                 let number = LAST.fetch_add(1, SeqCst);
                 lock(&POOL).insert(number, Arc::clone(&self.0));
@@ -235,41 +230,54 @@ impl Wait {
                     lock(&POOL).remove(&number);
                     return Err(error);
                 }
-                Ok(By::Pool(Pooled { name, number }))
+                asked.pooled = Some(Pooled { name, number });
+                Ok(())
             }
         }
     }
 
-    /// Returns whether its packet is on the way.
-    pub(super) fn cancel(&self, handle: &Owned) -> bool {
-        let shared = &self.0;
+    /// Gives a reference to a packet.
+    fn post(&self) -> io::Result<()> {
+        let reference = Arc::into_raw(Arc::clone(&self.0));
+        self.0.iocp.post(WAIT, reference.cast()).inspect_err(|_| {
+            // SAFETY: it comes from `Arc::into_raw`, and no packet will bring it.
+            drop(unsafe { Arc::from_raw(reference) });
+        })
+    }
+
+    pub(super) fn cancel(&self, handle: &Owned) {
+        let shared = &*self.0;
         let mut asked = lock(&shared.asked);
-        let is_taken_back = match (asked.as_ref().map(|asked| &asked.by), &shared.door) {
-            (Some(By::Nobody), _) => true,
+        let Some(asked) = &mut *asked else { return };
+        if let (false, Some(read)) = (asked.ours, &shared.read) {
+            // Its end sets the event, and that brings the packet.
+            return read.cancel(handle);
+        }
+        if asked.ours || self.take_back(asked) {
+            asked.cancelled = true;
+            // Fails only without memory in the kernel; then this is never over, and leaks.
+            let _ = self.post();
+        }
+    }
+
+    /// Ends a wait, unless its packet is made already. Returns whether there will be none.
+    fn take_back(&self, asked: &mut Asked) -> bool {
+        match &self.0.door {
             // A packet that is in the port stays there. `STATUS_PENDING` is one on its way.
-            (Some(By::Kernel), Door::Kernel { packet, cancel, .. }) => {
+            Door::Kernel { packet, cancel, .. } => {
                 // SAFETY: the packet is open.
                 let taken = unsafe { cancel(packet.as_raw_handle(), 0) } == STATUS_SUCCESS;
                 if taken {
                     // SAFETY: the reference that the wait was given, which nothing brings back now.
-                    unsafe { Arc::decrement_strong_count(Arc::as_ptr(shared)) };
+                    unsafe { Arc::decrement_strong_count(Arc::as_ptr(&self.0)) };
                 }
                 taken
             }
-            (Some(By::Pool(wait)), _) => lock(&POOL).remove(&wait.number).is_some(),
-            _ => false,
-        };
-        if is_taken_back {
-            let by = asked.take().map(|asked| asked.by);
-            let was_started = !matches!(by, Some(By::Nobody));
-            if let Some(By::Pool(wait)) = by {
-                wait.unregister();
-            }
-            if let (true, Some(read)) = (was_started, &shared.read) {
-                read.stop(handle);
+            Door::Pool => {
+                let taken = asked.pooled.take_if(|wait| lock(&POOL).remove(&wait.number).is_some());
+                taken.map(Pooled::unregister).is_some()
             }
         }
-        !is_taken_back
     }
 
     /// # Safety
@@ -279,9 +287,13 @@ impl Wait {
     pub(super) unsafe fn complete(pointer: *mut OVERLAPPED) -> Completed {
         // SAFETY: such packets bring a reference that was given away.
         let shared = unsafe { Arc::from_raw(pointer.cast_const().cast::<Shared>()) };
-        let Asked { key, by } = lock(&shared.asked).take().expect("it was asked");
-        if let By::Pool(wait) = by {
+        let Asked { key, cancelled, pooled, .. } =
+            lock(&shared.asked).take().expect("it was asked");
+        if let Some(wait) = pooled {
             wait.unregister();
+        }
+        if cancelled {
+            return Completed::Cancelled(key);
         }
         let Some(read) = &shared.read else {
             // A handle has no directions, so it is ready in whichever is asked for.
@@ -291,18 +303,6 @@ impl Wait {
             Some(conditions) => Completed::Answer(key, conditions),
             None => Completed::Cancelled(key),
         }
-    }
-}
-
-impl Shared {
-    /// Gives a reference to a packet.
-    fn post(self: &Arc<Self>) -> io::Result<By> {
-        let reference = Arc::into_raw(Arc::clone(self));
-        let posted = self.iocp.post(WAIT, reference.cast()).inspect_err(|_| {
-            // SAFETY: it comes from `Arc::into_raw`, and no packet will bring it.
-            drop(unsafe { Arc::from_raw(reference) });
-        });
-        posted.map(|()| By::Us)
     }
 }
 
@@ -316,10 +316,10 @@ impl Pooled {
 
 /// The pool's callback.
 unsafe extern "system" fn fire(number: *mut c_void, _timed_out: bool) {
-    let mut pool = lock(&POOL);
-    // Posting fails only without memory in the kernel: then it waits for being taken back.
-    if pool.get(&number.addr()).is_some_and(|shared| shared.post().is_ok()) {
-        pool.remove(&number.addr());
+    let shared = lock(&POOL).remove(&number.addr());
+    if let Some(shared) = shared {
+        // Fails only without memory in the kernel; then this is never over, and leaks.
+        let _ = Wait(shared).post();
     }
 }
 
@@ -361,10 +361,14 @@ impl Read {
         }
     }
 
-    /// Cancels, and outlasts it.
-    fn stop(&self, pipe: &Owned) {
+    fn cancel(&self, pipe: &Owned) {
         // SAFETY: the handle is open; the pointer serves only to tell which read is meant.
         unsafe { CancelIoEx(pipe.as_raw_handle(), self.overlapped.get()) };
+    }
+
+    /// Cancels, and outlasts it.
+    fn stop(&self, pipe: &Owned) {
+        self.cancel(pipe);
         let mut count = 0;
         // SAFETY: the handle is open, and the structure is that of a read that was started.
         unsafe {
