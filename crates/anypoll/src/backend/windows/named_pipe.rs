@@ -601,7 +601,7 @@ impl Pipe {
             if self.look(state, wanted) == Conditions::NONE {
                 state.questions.push((wanted, question));
             } else {
-                // Fails only without memory in the kernel; then this is never over, and leaks.
+                // Fails only without memory in the kernel; then it is never over: the poller has no end.
                 let _ = question.post();
             }
         }
@@ -704,7 +704,7 @@ impl Watch {
         if let Some(at) = questions.iter().position(|(_, other)| Arc::ptr_eq(other, &self.0)) {
             questions.swap_remove(at);
             asked.cancelled = true;
-            // Fails only without memory in the kernel; then this is never over, and leaks.
+            // Fails only without memory in the kernel; then it is never over: the poller has no end.
             let _ = self.0.post();
         }
     }

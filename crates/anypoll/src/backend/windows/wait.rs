@@ -255,7 +255,7 @@ impl Wait {
         }
         if asked.ours || self.take_back(asked) {
             asked.cancelled = true;
-            // Fails only without memory in the kernel; then this is never over, and leaks.
+            // Fails only without memory in the kernel; then it is never over: the poller has no end.
             let _ = self.post();
         }
     }
@@ -318,7 +318,7 @@ impl Pooled {
 unsafe extern "system" fn fire(number: *mut c_void, _timed_out: bool) {
     let shared = lock(&POOL).remove(&number.addr());
     if let Some(shared) = shared {
-        // Fails only without memory in the kernel; then this is never over, and leaks.
+        // Fails only without memory in the kernel; then it is never over: the poller has no end.
         let _ = Wait(shared).post();
     }
 }
