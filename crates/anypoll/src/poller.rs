@@ -221,19 +221,21 @@ impl Poller {
     /// duplicate:
     ///
     /// ```
-    /// # #[cfg(target_os = "linux")] {
+    /// # #[cfg(unix)] {
     /// use anypoll::{Events, Interest, Mode, Poller, Token};
     ///
     /// let (inner, outer) = (Poller::new()?, Poller::new()?);
-    /// let descriptor = inner.descriptor().expect("epoll has one").try_clone_to_owned()?;
-    /// let inside = outer.register(descriptor, Token(0), Interest::READABLE, Mode::Level)?;
-    /// inner.waker(Token(1)).wake();
+    /// if let Some(descriptor) = inner.descriptor() {
+    ///     let descriptor = descriptor.try_clone_to_owned()?;
+    ///     let inside = outer.register(descriptor, Token(0), Interest::READABLE, Mode::Level)?;
+    ///     inner.waker(Token(1)).wake();
     ///
-    /// let mut events = Events::default();
-    /// outer.wait(&mut events, None)?;
-    /// assert_eq!(events.get(0).unwrap().token(), inside.token());
-    /// inner.wait(&mut events, Some(std::time::Duration::ZERO))?;
-    /// assert_eq!(events.get(0).unwrap().token(), Token(1));
+    ///     let mut events = Events::default();
+    ///     outer.wait(&mut events, None)?;
+    ///     assert_eq!(events.get(0).unwrap().token(), inside.token());
+    ///     inner.wait(&mut events, Some(std::time::Duration::ZERO))?;
+    ///     assert_eq!(events.get(0).unwrap().token(), Token(1));
+    /// }
     /// # }
     /// # std::io::Result::Ok(())
     /// ```

@@ -189,8 +189,10 @@ impl<P: Port> Completion<P> {
 
     /// Whether it is nothing, or ends a question that nobody asks any more.
     fn is_outdated(state: &mut State<P::Operation>, done: &Completed) -> bool {
-        let (Completed::Answer(key, _) | Completed::Cancelled(key)) = *done else {
-            return matches!(done, Completed::Nothing);
+        let key = match *done {
+            Completed::Notice => return false,
+            Completed::Nothing => return true,
+            Completed::Answer(key, _) | Completed::Cancelled(key) => key,
         };
         let Some(object) = state.sources.get_mut(key) else { return true };
         let wanted = object.arming.wanted();

@@ -171,6 +171,7 @@ impl Manners for Port {
             Operation::Wait(wait) => wait.cancel(handle.as_kernel()),
             Operation::NamedPipe(pipe) => pipe.cancel(),
         }
+        // Each ends in a packet, which is there already, or is posted for it.
         true
     }
 
